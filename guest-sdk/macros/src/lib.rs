@@ -1,0 +1,227 @@
+//! Takes a function that handles one event, gives the export that the Sluicegate host calls.
+//!
+//! Use it through the crate `sluicegate-guest`, which re-exports it with what it expands to.
+
+use proc_macro::TokenStream;
+use proc_macro2::{Span, TokenStream as Tokens};
+use quote::quote;
+use syn::spanned::Spanned;
+use syn::{Error, FnArg, ItemFn, ReturnType};
+
+const SHAPE: &str =
+    "#[consumer] goes on `fn(Event) -> Outcome` or `fn(Event, Delivery) -> Outcome`";
+
+/// Makes a function the plug-in's handler of events.
+///
+/// It takes an `Event`, or an `Event` and a `Delivery`, and returns an `Outcome`. There is one
+/// in a plug-in; a second one is an error when linking. The function stays what it was, so that
+/// a test can call it.
+#[proc_macro_attribute]
+pub fn consumer(options: TokenStream, item: TokenStream) -> TokenStream {
+    expand(options.into(), item.into())
+        .unwrap_or_else(Error::into_compile_error)
+        .into()
+}
+
+fn expand(options: Tokens, item: Tokens) -> Result<Tokens, Error> {
+    if !options.is_empty() {
+        return Err(Error::new(
+            options.span(),
+            "#[consumer] takes no options; limits, retries and subjects are set in plugin.toml",
+        ));
+    }
+    let function: ItemFn = syn::parse2(item).map_err(|error| Error::new(error.span(), SHAPE))?;
+    let arguments = arguments(&function)?;
+    let name = &function.sig.ident;
+    let types = arguments
+        .iter()
+        .map(|argument| quote!(::sluicegate_guest::#argument));
+    let passed = match arguments.len() {
+        1 => quote!(event),
+        _ => quote!(event, delivery),
+    };
+    let handler = quote! {
+        |event, delivery| {
+            let _ = &delivery;
+            #name(#passed)
+        }
+    };
+    Ok(quote! {
+        #function
+
+        const _: () = {
+            // A wrong type is reported here, in the words of the shape that is wanted.
+            const SHAPE: fn(#(#types),*) -> ::sluicegate_guest::Outcome = #name;
+            ::sluicegate_guest::__export!(#handler);
+        };
+    })
+}
+
+/// The types of the parameters, by what they must be.
+fn arguments(function: &ItemFn) -> Result<Vec<Tokens>, Error> {
+    let signature = &function.sig;
+    let wrong = |span: Span, what: &str| Err(Error::new(span, format!("{what}; {SHAPE}")));
+    if let Some(token) = &signature.asyncness {
+        return wrong(
+            token.span(),
+            "the handler runs to its end in one call and is not async",
+        );
+    }
+    if let syn::Safety::Unsafe(token) = &signature.safety {
+        return wrong(token.span(), "the handler is safe to call");
+    }
+    if let Some(abi) = &signature.abi {
+        return wrong(
+            abi.span(),
+            "the handler is a Rust function: #[consumer] makes the export",
+        );
+    }
+    if !signature.generics.params.is_empty() {
+        return wrong(
+            signature.generics.span(),
+            "the handler has no generic parameters",
+        );
+    }
+    if let Some(receiver) = signature
+        .inputs
+        .iter()
+        .find(|input| matches!(input, FnArg::Receiver(_)))
+    {
+        return wrong(
+            receiver.span(),
+            "the handler is a free function and has no `self`",
+        );
+    }
+    if matches!(signature.output, ReturnType::Default) {
+        return wrong(signature.ident.span(), "the handler returns nothing");
+    }
+    match signature.inputs.len() {
+        1 => Ok(vec![quote!(Event)]),
+        2 => Ok(vec![quote!(Event), quote!(Delivery)]),
+        0 => wrong(signature.ident.span(), "the handler takes no event"),
+        _ => wrong(
+            signature.inputs.span(),
+            "the handler has more than two parameters",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(item: Tokens) -> String {
+        expand(Tokens::new(), item)
+            .expect_err("this shape must be refused")
+            .to_string()
+    }
+
+    #[test]
+    fn both_shapes_are_taken_and_the_function_stays() {
+        for item in [
+            quote!(
+                fn handle(event: Event) -> Outcome {
+                    Ok(())
+                }
+            ),
+            quote!(
+                pub fn handle(event: Event, delivery: Delivery) -> Outcome {
+                    Ok(())
+                }
+            ),
+        ] {
+            let expanded = expand(Tokens::new(), item.clone()).unwrap().to_string();
+            assert!(expanded.starts_with(&item.to_string()), "{expanded}");
+            assert!(expanded.contains("__export"), "{expanded}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_shape_is_refused_in_words() {
+        for (item, word) in [
+            (
+                quote!(
+                    struct Handler;
+                ),
+                "#[consumer] goes on",
+            ),
+            (
+                quote!(
+                    fn handle() -> Outcome {
+                        Ok(())
+                    }
+                ),
+                "takes no event",
+            ),
+            (
+                quote!(
+                    fn handle(event: Event) {}
+                ),
+                "returns nothing",
+            ),
+            (
+                quote!(
+                    async fn handle(event: Event) -> Outcome {
+                        Ok(())
+                    }
+                ),
+                "not async",
+            ),
+            (
+                quote!(
+                    fn handle<T>(event: T) -> Outcome {
+                        Ok(())
+                    }
+                ),
+                "generic",
+            ),
+            (
+                quote!(
+                    fn handle(&self, event: Event) -> Outcome {
+                        Ok(())
+                    }
+                ),
+                "free function",
+            ),
+            (
+                quote!(
+                    fn handle(a: Event, b: Delivery, c: u8) -> Outcome {
+                        Ok(())
+                    }
+                ),
+                "two parameters",
+            ),
+            (
+                quote!(
+                    unsafe fn handle(event: Event) -> Outcome {
+                        Ok(())
+                    }
+                ),
+                "safe to call",
+            ),
+            (
+                quote!(
+                    extern "C" fn handle(event: Event) -> Outcome {
+                        Ok(())
+                    }
+                ),
+                "Rust function",
+            ),
+        ] {
+            let message = refused(item);
+            assert!(message.contains(word), "{message}");
+            assert!(message.contains("fn(Event) -> Outcome"), "{message}");
+        }
+    }
+
+    #[test]
+    fn options_are_refused() {
+        let item = quote!(
+            fn handle(event: Event) -> Outcome {
+                Ok(())
+            }
+        );
+        let error = expand(quote!(retries = 3), item).unwrap_err();
+        assert!(error.to_string().contains("plugin.toml"), "{error}");
+    }
+}

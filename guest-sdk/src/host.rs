@@ -1,0 +1,16 @@
+//! Takes calls of the SDK, gives them to the host that the plug-in runs in.
+//!
+//! In WebAssembly these are the component's imports. A native build has no host: a log line
+//! goes to stderr there, everything else panics with an advice.
+
+#[cfg(not(target_family = "wasm"))]
+mod native;
+#[cfg(target_family = "wasm")]
+mod wasm;
+
+#[cfg(not(target_family = "wasm"))]
+pub(crate) use native::*;
+#[cfg(target_family = "wasm")]
+pub use wasm::handle;
+#[cfg(target_family = "wasm")]
+pub(crate) use wasm::*;

@@ -1,0 +1,111 @@
+//! What the author of a Sluicegate plug-in imports.
+//!
+//! A plug-in is one function from an event to an outcome. This is a whole one:
+//!
+//! ```
+//! use sluicegate_guest::*;
+//!
+//! #[consumer]
+//! fn handle(event: Event) -> Outcome {
+//!     let context = event.record()?;
+//!     let name = context.text("name").unwrap_or("an account without a name");
+//!     info!("{} of {name}", context.message());
+//!     Ok(())
+//! }
+//! ```
+//!
+//! With state, an emitted event, and a failure that a later call can mend:
+//!
+//! ```
+//! use sluicegate_guest::*;
+//!
+//! #[consumer]
+//! fn handle(event: Event, delivery: Delivery) -> Outcome {
+//!     if config::get("paused").as_deref() == Some("yes") {
+//!         return Err(retry("paused by the operator"));
+//!     }
+//!     let environment = event.environment().ok_or_else(|| reject("no environment in source"))?;
+//!     let seen = state::get_json::<u64>(&delivery.partition_key)?.unwrap_or(0) + 1;
+//!     state::put_json(&delivery.partition_key, &seen)?;
+//!     let counted = Event::builder("d365.custom.counted.raised").json(&seen)?;
+//!     outbox::emit(&format!("d365.custom.{environment}.business.counted.raised"), counted);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # Failure
+//!
+//! `Ok(())` makes what the call staged take effect, all of it, once. [`retry`] and
+//! [`retry_after`] ask for another call, [`reject`] for a dead letter; nothing staged takes
+//! effect then. `?` turns any [`std::error::Error`] into a rejection: see [`Failure`] for the
+//! rule. A panic ends the call as a failed attempt; its message and place are logged first.
+//!
+//! # Native builds
+//!
+//! The imports exist inside the host only. Natively the crate compiles, so that a plug-in's
+//! functions can be unit-tested and documented; a log line goes to stderr, and everything in
+//! [`state`], [`outbox`] and [`config`] panics and says why. `sluice test` runs the plug-in as
+//! a whole.
+
+#[cfg(target_family = "wasm")]
+mod bindings;
+
+mod host;
+
+mod attribute;
+mod builder;
+mod delivery;
+pub mod event;
+mod failure;
+
+pub mod config;
+pub mod log;
+pub mod outbox;
+pub mod state;
+
+pub use attribute::Attribute;
+pub use builder::EventBuilder;
+pub use delivery::Delivery;
+pub use event::Event;
+pub use failure::{Failure, Outcome, reject, retry, retry_after};
+pub use sluicegate_d365 as d365;
+pub use sluicegate_guest_macros::consumer;
+
+/// What `#[consumer]` expands to needs these; they are no part of the interface.
+#[cfg(target_family = "wasm")]
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::bindings::*;
+    pub use crate::host::handle;
+}
+
+/// What `#[consumer]` expands to.
+#[cfg(target_family = "wasm")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __export {
+    ($handler:expr) => {
+        struct Plugin;
+
+        impl $crate::__private::exports::sluicegate::plugin::consumer::Guest for Plugin {
+            fn handle(
+                event: $crate::__private::sluicegate::plugin::types::Event,
+                delivery: $crate::__private::sluicegate::plugin::types::Delivery,
+            ) -> Result<(), $crate::__private::sluicegate::plugin::types::Failure> {
+                $crate::__private::handle(event, delivery, $handler)
+            }
+        }
+
+        $crate::__private::export_consumer!(Plugin with_types_in $crate::__private);
+    };
+}
+
+/// What `#[consumer]` expands to: natively, a use of the handler and no export.
+#[cfg(not(target_family = "wasm"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __export {
+    ($handler:expr) => {
+        const _: fn($crate::Event, $crate::Delivery) -> $crate::Outcome = $handler;
+    };
+}

@@ -1,0 +1,303 @@
+//! Takes `[nats]`, gives a connection to a broker that is new enough, with the streams in place.
+
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
+use async_nats::jetstream::stream::{
+    Config as StreamConfig, DiscardPolicy, Source, Stream, SubjectTransform,
+};
+use async_nats::jetstream::{self, Context};
+use async_nats::{Client, ConnectOptions, ServerAddr};
+use futures_util::StreamExt;
+
+use crate::config::{Config, Nats};
+
+/// The event store.
+pub const EVENTS: &str = "EVENTS";
+/// Positions, state, outbox, retries.
+pub const LEDGER: &str = "LEDGER";
+/// What could not be handled.
+pub const DEADLETTER: &str = "DEADLETTER";
+
+const OLDEST_SERVER: (i64, i64) = (2, 12);
+const REQUEST_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Why the broker cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No server answers at the address.
+    #[error("no nats-server answers at {address}: {reason}")]
+    Connect {
+        /// From the config.
+        address: String,
+        /// What the client says.
+        reason: String,
+    },
+    /// The server lacks what the ledger needs.
+    #[error(
+        "nats-server at {address} is version {found}; {}.{} or newer is needed \
+         (atomic batches, message TTL)", OLDEST_SERVER.0, OLDEST_SERVER.1
+    )]
+    TooOld {
+        /// From the config.
+        address: String,
+        /// The server's version.
+        found: String,
+    },
+    /// JetStream refuses a stream.
+    #[error("stream {stream} cannot be set up: {reason}{}", remedy(reason))]
+    Stream {
+        /// Its name.
+        stream: &'static str,
+        /// What the server says.
+        reason: String,
+    },
+    /// A file of `[nats]` cannot be read.
+    #[error("nats.credentials: {path} cannot be read")]
+    Credentials {
+        /// The file.
+        path: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+fn remedy(reason: &str) -> &'static str {
+    if reason.contains("10047") || reason.contains("insufficient storage") {
+        "; lower events.max_bytes or give the server more storage"
+    } else if reason.contains("no responders") || reason.contains("10039") {
+        "; start nats-server with JetStream (-js)"
+    } else {
+        ""
+    }
+}
+
+/// A connection, and the streams that the host works on.
+#[derive(Debug, Clone)]
+pub struct Broker {
+    /// JetStream.
+    pub context: Context,
+    /// The event store.
+    pub events: Stream,
+    /// The ledger.
+    pub ledger: Stream,
+}
+
+impl Broker {
+    /// The connection.
+    pub fn client(&self) -> Client {
+        self.context.client()
+    }
+
+    /// The largest message that the server takes, in bytes.
+    pub fn max_payload(&self) -> usize {
+        self.client().server_info().max_payload
+    }
+}
+
+/// Connects, under this name among the broker's clients; errors at once when nothing answers.
+pub async fn connect(nats: &Nats, addresses: &[ServerAddr], name: &str) -> Result<Context, Error> {
+    let address = display(addresses);
+    let mut options = ConnectOptions::new()
+        .name(name)
+        .connection_timeout(REQUEST_PATIENCE)
+        .request_timeout(Some(REQUEST_PATIENCE))
+        .ping_interval(Duration::from_secs(5))
+        .reconnect_delay_callback(|attempts| {
+            Duration::from_millis(100).saturating_mul(u32::try_from(attempts).unwrap_or(20).min(20))
+        })
+        .event_callback(|event| async move {
+            match event {
+                async_nats::Event::Connected => tracing::info!("connected to the broker"),
+                async_nats::Event::Disconnected => {
+                    tracing::warn!("the broker is away; reconnecting");
+                }
+                other => tracing::debug!(event = %other, "broker connection"),
+            }
+        });
+    if let Some(path) = &nats.credentials {
+        options = options
+            .credentials_file(path)
+            .await
+            .map_err(|source| Error::Credentials {
+                path: path.display().to_string(),
+                source,
+            })?;
+    }
+    if let Some(ca) = &nats.tls.ca {
+        options = options.add_root_certificates(ca.clone()).require_tls(true);
+    }
+    if let (Some(cert), Some(key)) = (&nats.tls.cert, &nats.tls.key) {
+        options = options.add_client_certificate(cert.clone(), key.clone());
+    }
+    let client = options
+        .connect(addresses)
+        .await
+        .map_err(|error| Error::Connect {
+            address: address.clone(),
+            reason: error.to_string(),
+        })?;
+    let (major, minor) = OLDEST_SERVER;
+    if !client.is_server_compatible(major, minor, 0) {
+        return Err(Error::TooOld {
+            address,
+            found: client.server_info().version,
+        });
+    }
+    let mut context = jetstream::new(client);
+    context.set_timeout(REQUEST_PATIENCE);
+    Ok(context)
+}
+
+/// The streams of the design, made or brought up to date.
+pub async fn provision(context: Context, config: &Config) -> Result<Broker, Error> {
+    let ledger = stream(&context, LEDGER, ledger_config(config)).await?;
+    let events = stream(&context, EVENTS, events_config(config)).await?;
+    stream(&context, DEADLETTER, dead_letter_config(config)).await?;
+    Ok(Broker {
+        context,
+        events,
+        ledger,
+    })
+}
+
+/// The addresses without passwords.
+pub fn display(addresses: &[ServerAddr]) -> String {
+    addresses
+        .iter()
+        .map(|address| format!("{}:{}", address.host(), address.port()))
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+async fn stream(
+    context: &Context,
+    name: &'static str,
+    config: StreamConfig,
+) -> Result<Stream, Error> {
+    let failed = |reason: String| Error::Stream {
+        stream: name,
+        reason,
+    };
+    context
+        .create_or_update_stream(config)
+        .await
+        .map_err(|error| failed(error.to_string()))?;
+    context
+        .get_stream(name)
+        .await
+        .map_err(|error| failed(error.to_string()))
+}
+
+fn ledger_config(config: &Config) -> StreamConfig {
+    StreamConfig {
+        name: LEDGER.to_owned(),
+        subjects: vec!["ledger.>".to_owned()],
+        num_replicas: config.nats.replicas,
+        allow_atomic_publish: true,
+        allow_message_ttl: true,
+        allow_rollup: true,
+        allow_message_schedules: true,
+        allow_direct: true,
+        ..StreamConfig::default()
+    }
+}
+
+fn events_config(config: &Config) -> StreamConfig {
+    StreamConfig {
+        name: EVENTS.to_owned(),
+        subjects: vec!["d365.>".to_owned()],
+        num_replicas: config.nats.replicas,
+        max_bytes: i64::try_from(config.events.max_bytes).unwrap_or(i64::MAX),
+        max_age: config.events.max_age,
+        discard: DiscardPolicy::New,
+        duplicate_window: config.events.dedup_window,
+        allow_direct: true,
+        // A publisher that leaves the slot out gets one.
+        subject_transform: Some(SubjectTransform {
+            source: "d365.*.*.*.*.*".to_owned(),
+            destination: "d365.{{wildcard(1)}}.{{wildcard(2)}}.{{wildcard(3)}}.{{wildcard(4)}}\
+                          .{{wildcard(5)}}.{{partition(16,2,4)}}"
+                .to_owned(),
+        }),
+        sources: Some(vec![from_ledger("ledger.out.>", "d365.>")]),
+        ..StreamConfig::default()
+    }
+}
+
+fn dead_letter_config(config: &Config) -> StreamConfig {
+    StreamConfig {
+        name: DEADLETTER.to_owned(),
+        subjects: vec!["dead.>".to_owned()],
+        num_replicas: config.nats.replicas,
+        allow_direct: true,
+        sources: Some(vec![from_ledger("ledger.dead.>", "dead.>")]),
+        ..StreamConfig::default()
+    }
+}
+
+fn from_ledger(source: &str, destination: &str) -> Source {
+    Source {
+        name: LEDGER.to_owned(),
+        subject_transforms: vec![SubjectTransform {
+            source: source.to_owned(),
+            destination: destination.to_owned(),
+        }],
+        ..Source::default()
+    }
+}
+
+/// Why a subject could not be read to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The consumer was refused.
+    #[error("no consumer on the stream: {0}")]
+    Consumer(String),
+    /// The messages did not all come.
+    #[error("reading stopped before the end: {0}")]
+    Messages(String),
+}
+
+/// Reads every message that stands on a subject now, in order.
+pub async fn read_all(
+    stream: &Stream,
+    subject: &str,
+    from: DeliverPolicy,
+    mut each: impl FnMut(&jetstream::Message),
+) -> Result<(), ReadError> {
+    let consumer = stream
+        .create_consumer(pull::Config {
+            filter_subject: subject.to_owned(),
+            deliver_policy: from,
+            ack_policy: AckPolicy::None,
+            memory_storage: true,
+            num_replicas: 1,
+            inactive_threshold: Duration::from_secs(30),
+            ..pull::Config::default()
+        })
+        .await
+        .map_err(|error| ReadError::Consumer(error.to_string()))?;
+    let mut left = consumer.cached_info().num_pending;
+    if left == 0 {
+        return Ok(());
+    }
+    let mut messages = consumer
+        .stream()
+        .max_messages_per_batch(1_000)
+        .heartbeat(Duration::from_secs(2))
+        .expires(Duration::from_secs(10))
+        .messages()
+        .await
+        .map_err(|error| ReadError::Messages(error.to_string()))?;
+    while 0 < left {
+        let next = messages
+            .next()
+            .await
+            .ok_or_else(|| ReadError::Messages("the consumer went away".to_owned()))?
+            .map_err(|error| ReadError::Messages(error.to_string()))?;
+        each(&next);
+        left = next.info().map_or(left - 1, |info| info.pending);
+    }
+    Ok(())
+}

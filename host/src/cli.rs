@@ -1,0 +1,77 @@
+//! Takes arguments, gives what they ask for; one file a verb.
+
+mod build;
+mod check;
+mod connect;
+mod dlq;
+mod input;
+mod output;
+mod run;
+mod send;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config;
+
+/// Dynamics 365 events to sandboxed WebAssembly plug-ins.
+#[derive(Debug, Parser)]
+#[command(name = "sluice", version, about, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Run the daemon.
+    Run(run::Args),
+    /// Parse the config, compile and link every plug-in, and say what is wrong.
+    Check(check::Args),
+    /// Publish events: CloudEvents, or raw Dynamics 365 bodies.
+    Send(send::Args),
+    /// Build a plug-in: one .wasm file with its manifest in it.
+    Build(build::Args),
+    /// Run a plug-in on events, without a broker.
+    Test(test::Args),
+    /// Dead letters: list, show, replay, discard.
+    #[command(subcommand)]
+    Dlq(dlq::Verb),
+}
+
+impl Cli {
+    /// Does it, prints an error where there is one, and gives the exit status.
+    pub fn run(self) -> ExitCode {
+        let runtime = match tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+        {
+            Ok(runtime) => runtime,
+            Err(error) => return failed(&error.into()),
+        };
+        let result = match self.verb {
+            Verb::Run(args) => runtime.block_on(run::run(args)),
+            Verb::Check(args) => check::run(args),
+            Verb::Send(args) => runtime.block_on(send::run(args)),
+            Verb::Build(args) => build::run(&args),
+            Verb::Test(args) => test::run(&args),
+            Verb::Dlq(verb) => runtime.block_on(dlq::run(verb)),
+        };
+        // A call that does not come back must not keep the process.
+        runtime.shutdown_background();
+        match result {
+            Ok(code) => code,
+            Err(error) => failed(&error),
+        }
+    }
+}
+
+fn failed(error: &anyhow::Error) -> ExitCode {
+    eprintln!("error: {error:#}");
+    if error.downcast_ref::<config::Error>().is_some() {
+        return ExitCode::from(2);
+    }
+    ExitCode::FAILURE
+}

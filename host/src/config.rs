@@ -1,0 +1,315 @@
+//! Takes `sluice.toml` and the environment, gives a Config.
+//!
+//! Every value has its default filled in, every path is absolute or starts at the
+//! file's folder. docs/config.md shows each key; a test keeps the two together.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::manifest::{self, Manifest};
+
+mod access;
+mod gateway;
+mod nats;
+mod plugin;
+mod raw;
+mod resolve;
+mod secret;
+#[cfg(test)]
+mod tests;
+
+pub use gateway::{Auth, Gateway, GatewaySource, Place, SourceKind};
+pub use nats::{Nats, Server, Tls};
+pub use plugin::Override;
+pub use secret::Secret;
+
+/// Why the daemon's file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file itself cannot be read.
+    #[error("{}: cannot be read; check that it is there and that this user may read it", file.display())]
+    Read {
+        /// The file.
+        file: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Something in it is wrong.
+    #[error(transparent)]
+    File(#[from] manifest::Error),
+    /// A file that holds a secret cannot be read, or is empty.
+    #[error("{file}:{line}: {key}: the secret's file {} {reason}", path.display())]
+    SecretFile {
+        /// The file that names it.
+        file: String,
+        /// Line, from 1.
+        line: usize,
+        /// `[table] key`.
+        key: String,
+        /// The secret's file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// `[plugin.<name>]` grants what the plug-in's manifest does not ask for.
+    #[error(
+        "{file}:{line}: [plugin.{plugin}] {key}: found {found:?}, which the manifest does not ask for; expected some of {asked}, since this file may narrow a capability but not widen it"
+    )]
+    Widened {
+        /// The daemon's file.
+        file: String,
+        /// Line, from 1.
+        line: usize,
+        /// Name of the plug-in.
+        plugin: String,
+        /// The capability.
+        key: &'static str,
+        /// What was granted.
+        found: String,
+        /// What the manifest asks for.
+        asked: String,
+    },
+    /// With the overrides, the plug-in's manifest contradicts itself.
+    #[error("{file}:{line}: [plugin.{plugin}] with the plug-in's manifest: {key}: {reason}")]
+    Override {
+        /// The daemon's file.
+        file: String,
+        /// Line of the table, from 1.
+        line: usize,
+        /// Name of the plug-in.
+        plugin: String,
+        /// What of the manifest.
+        key: &'static str,
+        /// What is wrong and what to do.
+        reason: String,
+    },
+}
+
+/// The daemon's configuration.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// The broker.
+    pub nats: Nats,
+    /// This daemon.
+    pub host: Host,
+    /// The event store.
+    pub events: Events,
+    /// Positions, inbox, state, outbox.
+    pub ledger: Ledger,
+    /// HTTP in. Not served yet.
+    pub gateway: Gateway,
+    /// HTTP for operators.
+    pub admin: Admin,
+    /// Logs and traces.
+    pub telemetry: Telemetry,
+    /// `[plugin.<name>]`, by name; see [`Config::apply`].
+    pub plugins: BTreeMap<String, Override>,
+}
+
+/// `[host]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Host {
+    /// Name among the hosts of one cluster, 1 to 63 of `[A-Za-z0-9_-]`.
+    pub name: String,
+    /// What the daemon writes: an embedded server's data, compiled plug-ins.
+    pub data_dir: PathBuf,
+    /// Watched for `*.wasm`.
+    pub plugins_dir: PathBuf,
+    /// How long a stop waits for calls under way.
+    pub shutdown_grace: Duration,
+}
+
+/// `[events]`: limits of the stream EVENTS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Events {
+    /// Bytes; a full stream refuses new events.
+    pub max_bytes: u64,
+    /// Events that are older leave the stream.
+    pub max_age: Duration,
+    /// How long the broker remembers message ids; not more than `max_age`.
+    pub dedup_window: Duration,
+    /// Streams that are there already. Not read yet.
+    pub sources: Vec<StreamSource>,
+}
+
+/// One stream that EVENTS takes messages from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamSource {
+    /// Name of the stream.
+    pub stream: String,
+    /// Which of its subjects.
+    pub filter: String,
+    /// The subjects they get: a destination of a NATS subject transform.
+    pub to: String,
+}
+
+/// `[ledger]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ledger {
+    /// Whether there is one.
+    pub mode: LedgerMode,
+    /// How long finished event ids are remembered.
+    pub dedup_window: Duration,
+    /// Most events of one commit, 1 to 1000.
+    pub commit_events: usize,
+    /// How long a commit waits for more events.
+    pub commit_delay: Duration,
+}
+
+/// Whether outcomes, state and emitted events are committed together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LedgerMode {
+    /// Yes: effects happen once.
+    On,
+    /// No inbox: at least once.
+    Off,
+}
+
+/// `[admin]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admin {
+    /// Where `/healthz`, `/readyz` and `/metrics` are served.
+    pub listen: SocketAddr,
+    /// Bearer token; there unless `listen` is a loopback address.
+    pub token: Option<Secret>,
+}
+
+/// `[telemetry]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Telemetry {
+    /// Form of the log.
+    pub log: LogFormat,
+    /// OTLP endpoint. Not used yet.
+    pub otlp: Option<String>,
+}
+
+/// Form of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Lines to read.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Default for Host {
+    fn default() -> Self {
+        Self {
+            name: "host-1".to_owned(),
+            data_dir: PathBuf::from(".sluicegate"),
+            plugins_dir: PathBuf::from("plugins"),
+            shutdown_grace: Duration::from_secs(20),
+        }
+    }
+}
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+impl Default for Events {
+    fn default() -> Self {
+        Self {
+            max_bytes: 10 << 30,
+            max_age: 30 * DAY,
+            dedup_window: Duration::from_secs(600),
+            sources: Vec::new(),
+        }
+    }
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Self {
+            mode: LedgerMode::On,
+            dedup_window: 7 * DAY,
+            commit_events: 500,
+            commit_delay: Duration::from_millis(2),
+        }
+    }
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9365)),
+            token: None,
+        }
+    }
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Self {
+            log: LogFormat::Text,
+            otlp: None,
+        }
+    }
+}
+
+/// What an empty file gives, with paths from the current folder: for verbs that are
+/// called without a file.
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            nats: Nats::default(),
+            host: Host::default(),
+            events: Events::default(),
+            ledger: Ledger::default(),
+            gateway: Gateway::default(),
+            admin: Admin::default(),
+            telemetry: Telemetry::default(),
+            plugins: BTreeMap::new(),
+        }
+    }
+}
+
+impl Config {
+    /// Reads a file and the environment. Relative paths start at the file's folder.
+    ///
+    /// # Errors
+    /// The first thing that is wrong: [`Error`] names file, line, key, what was found
+    /// and what is allowed. No value from the environment is ever in it.
+    pub fn load(path: &Path) -> Result<Self, Error> {
+        let text = std::fs::read_to_string(path).map_err(|source| Error::Read {
+            file: path.to_owned(),
+            source,
+        })?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        Self::parse(&text, &path.display().to_string(), folder, &|name| {
+            std::env::var(name).ok()
+        })
+    }
+
+    /// Reads a text. `origin` is the file's name in errors, relative paths start at
+    /// `folder`, `lookup` gives the environment's variables.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn parse(
+        text: &str,
+        origin: &str,
+        folder: &Path,
+        lookup: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, Error> {
+        resolve::config(text, origin, folder, lookup)
+    }
+
+    /// What the file says about one plug-in.
+    pub fn overrides_for(&self, plugin: &str) -> Option<&Override> {
+        self.plugins.get(plugin)
+    }
+
+    /// The operator's word over the manifest's: delivery, retry, limits and config
+    /// values replace; capabilities only narrow.
+    ///
+    /// # Errors
+    /// [`Error::Widened`] for a capability that the manifest does not ask for,
+    /// [`Error::Override`] when the result contradicts itself.
+    pub fn apply(&self, manifest: Manifest) -> Result<Manifest, Error> {
+        match self.overrides_for(&manifest.name) {
+            Some(words) => words.apply(manifest),
+            None => Ok(manifest),
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Takes the raw tables that open a port, gives who may use it: gateway, admin, secrets.
+
+use std::net::SocketAddr;
+
+use toml::Spanned;
+
+use super::raw::{RawAdmin, RawAuth, RawGateway, RawGatewaySource};
+use super::resolve::{File, is_token};
+use super::{Admin, Auth, Error, Gateway, GatewaySource, Place, Secret, SourceKind};
+use crate::manifest::document::Leaf;
+use crate::manifest::section::Section;
+
+pub(super) const AUTH: &str = "{ query = \"code\", key = \"${NAME}\" }, { header = \"x-key\", key = \"${NAME}\" } or \"none-i-am-sure\"";
+const LISTEN: &str = "an IP address with a port, such as \"127.0.0.1:9365\"";
+
+impl File<'_> {
+    pub(super) fn gateway(&self, raw: &RawGateway) -> Result<Gateway, Error> {
+        let section = self.section("[gateway]");
+        let default = Gateway::default();
+        let mut sources: Vec<GatewaySource> = Vec::with_capacity(raw.source.len());
+        for at in &raw.source {
+            let source = self.gateway_source(at.get_ref())?;
+            let is_repeated = |other: &GatewaySource| {
+                other.kind == source.kind && other.environment == source.environment
+            };
+            if sources.iter().any(is_repeated) {
+                let reason = "found a second source of this kind and environment, expected one";
+                let section = self.section("[[gateway.source]]");
+                return Err(section.rule("environment", Some(at), reason).into());
+            }
+            sources.push(source);
+        }
+        Ok(Gateway {
+            listen: listen(section, &raw.listen)?.unwrap_or(default.listen),
+            spool: section
+                .switch("spool", &raw.spool)?
+                .unwrap_or(default.spool),
+            sources,
+        })
+    }
+
+    fn gateway_source(&self, raw: &RawGatewaySource) -> Result<GatewaySource, Error> {
+        const ENVIRONMENT: &str = "1 to 63 lower-case letters, digits, - and _";
+        let section = self.section("[[gateway.source]]");
+        let kinds = [
+            ("dataverse", SourceKind::Dataverse),
+            ("fno", SourceKind::Fno),
+            ("eventgrid", SourceKind::EventGrid),
+            ("cloudevents", SourceKind::CloudEvents),
+        ];
+        let environment = section.parsed("environment", &raw.environment, ENVIRONMENT, |text| {
+            is_token(text, |byte| {
+                byte.is_ascii_lowercase() || byte.is_ascii_digit()
+            })
+        })?;
+        let kind = section.choice("kind", &raw.kind, &kinds)?;
+        let auth = raw
+            .auth
+            .as_ref()
+            .ok_or_else(|| section.missing("auth", AUTH))?;
+        Ok(GatewaySource {
+            environment: environment.ok_or_else(|| section.missing("environment", ENVIRONMENT))?,
+            kind: kind.ok_or_else(|| {
+                section.missing(
+                    "kind",
+                    "\"dataverse\" or \"fno\" or \"eventgrid\" or \"cloudevents\"",
+                )
+            })?,
+            auth: self.auth(section, auth)?,
+        })
+    }
+
+    fn auth(&self, section: Section<'_>, at: &Spanned<RawAuth>) -> Result<Auth, Error> {
+        let raw = match at.get_ref() {
+            RawAuth::Word(word) if word == "none-i-am-sure" => return Ok(Auth::None),
+            RawAuth::Word(_) => return Err(section.value("auth", at, AUTH).into()),
+            RawAuth::Key(raw) => raw,
+        };
+        let is_name = |text: &str| is_token(text, u8::is_ascii_alphanumeric);
+        const NAME: &str = "a name of 1 to 63 letters, digits, - and _";
+        let query = section.parsed("auth.query", &raw.query, NAME, is_name)?;
+        let header = section.parsed("auth.header", &raw.header, NAME, is_name)?;
+        let place = match (query, header) {
+            (Some(query), None) => Place::Query(query),
+            (None, Some(header)) => Place::Header(header),
+            _ => {
+                let reason = format!("found both or none of query and header, expected {AUTH}");
+                return Err(section.rule("auth", Some(at), &reason).into());
+            }
+        };
+        let key = self
+            .secret(
+                section,
+                ("auth.key", &raw.key),
+                ("auth.key_file", &raw.key_file),
+            )?
+            .ok_or_else(|| section.missing("auth.key", "\"${NAME}\", or key_file = \"path\""))?;
+        Ok(Auth::Key { place, key })
+    }
+
+    pub(super) fn admin(&self, raw: &RawAdmin) -> Result<Admin, Error> {
+        let section = self.section("[admin]");
+        let admin = Admin {
+            listen: listen(section, &raw.listen)?.unwrap_or(Admin::default().listen),
+            token: self.secret(
+                section,
+                ("token", &raw.token),
+                ("token_file", &raw.token_file),
+            )?,
+        };
+        if !admin.listen.ip().is_loopback() && admin.token.is_none() {
+            let reason = "found an address that others can reach and no token; set token = \"${NAME}\" or token_file, or listen on 127.0.0.1";
+            return Err(section.rule("listen", raw.listen.as_ref(), reason).into());
+        }
+        Ok(admin)
+    }
+
+    /// A secret from a variable, or the first line of a file. Not from the text itself:
+    /// that is copied, shown and committed.
+    fn secret(
+        &self,
+        section: Section<'_>,
+        (key, leaf): (&'static str, &Leaf),
+        (file_key, file_leaf): (&'static str, &Leaf),
+    ) -> Result<Option<Secret>, Error> {
+        if let (Some(_), Some(at)) = (leaf, file_leaf) {
+            let reason = format!("found together with {key}, expected one of them");
+            return Err(section.rule(file_key, Some(at), &reason).into());
+        }
+        if let Some(at) = leaf {
+            if self.document.is_written_out(at) {
+                let reason = format!(
+                    "found a secret written out in the file; write \"${{NAME}}\" and set the variable, or use {file_key}"
+                );
+                return Err(section.rule(key, Some(at), &reason).into());
+            }
+            return match at.get_ref().as_str() {
+                Some(text) if !text.is_empty() => Ok(Some(Secret::new(text.to_owned()))),
+                _ => Err(section
+                    .rule(key, Some(at), "the variable is empty, expected a secret")
+                    .into()),
+            };
+        }
+        let (Some(path), Some(at)) = (self.path(section, file_key, file_leaf)?, file_leaf) else {
+            return Ok(None);
+        };
+        let problem = |reason: String| Error::SecretFile {
+            file: self.document.file.clone(),
+            line: section.line(at),
+            key: format!("{} {file_key}", section.name),
+            path: path.clone(),
+            reason,
+        };
+        let text = std::fs::read_to_string(&path)
+            .map_err(|error| problem(format!("cannot be read: {error}")))?;
+        match text.lines().next() {
+            Some(line) if !line.is_empty() => Ok(Some(Secret::new(line.to_owned()))),
+            _ => Err(problem(
+                "has an empty first line, expected the secret there".to_owned(),
+            )),
+        }
+    }
+}
+
+fn listen(section: Section<'_>, leaf: &Leaf) -> Result<Option<SocketAddr>, Error> {
+    Ok(section.parsed("listen", leaf, LISTEN, |text| text.parse().ok())?)
+}

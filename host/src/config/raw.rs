@@ -1,0 +1,183 @@
+//! The tables of `sluice.toml` as they are written.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use toml::Spanned;
+
+use crate::manifest::document::{Leaf, List};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawConfig {
+    #[serde(default)]
+    pub(super) nats: RawNats,
+    #[serde(default)]
+    pub(super) host: RawHost,
+    #[serde(default)]
+    pub(super) events: RawEvents,
+    #[serde(default)]
+    pub(super) ledger: RawLedger,
+    #[serde(default)]
+    pub(super) gateway: RawGateway,
+    #[serde(default)]
+    pub(super) admin: RawAdmin,
+    #[serde(default)]
+    pub(super) telemetry: RawTelemetry,
+    #[serde(default)]
+    pub(super) plugin: BTreeMap<String, Spanned<RawOverride>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawNats {
+    pub(super) url: Leaf,
+    pub(super) credentials: Leaf,
+    #[serde(default)]
+    pub(super) tls: RawTls,
+    pub(super) replicas: Leaf,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawTls {
+    pub(super) ca: Leaf,
+    pub(super) cert: Leaf,
+    pub(super) key: Leaf,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawHost {
+    pub(super) name: Leaf,
+    pub(super) data_dir: Leaf,
+    pub(super) plugins_dir: Leaf,
+    pub(super) shutdown_grace: Leaf,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawEvents {
+    pub(super) max_bytes: Leaf,
+    pub(super) max_age: Leaf,
+    pub(super) dedup_window: Leaf,
+    #[serde(default)]
+    pub(super) sources: Vec<RawStreamSource>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawStreamSource {
+    pub(super) stream: Leaf,
+    pub(super) filter: Leaf,
+    pub(super) to: Leaf,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawLedger {
+    pub(super) mode: Leaf,
+    pub(super) dedup_window: Leaf,
+    pub(super) commit_events: Leaf,
+    pub(super) commit_delay: Leaf,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawGateway {
+    pub(super) listen: Leaf,
+    pub(super) spool: Leaf,
+    #[serde(default)]
+    pub(super) source: Vec<Spanned<RawGatewaySource>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawGatewaySource {
+    pub(super) environment: Leaf,
+    pub(super) kind: Leaf,
+    pub(super) auth: Option<Spanned<RawAuth>>,
+}
+
+/// A word, or a table with the key.
+pub(super) enum RawAuth {
+    Word(String),
+    Key(RawKey),
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawKey {
+    pub(super) query: Leaf,
+    pub(super) header: Leaf,
+    pub(super) key: Leaf,
+    pub(super) key_file: Leaf,
+}
+
+impl<'de> Deserialize<'de> for RawAuth {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AuthVisitor)
+    }
+}
+
+struct AuthVisitor;
+
+impl<'de> Visitor<'de> for AuthVisitor {
+    type Value = RawAuth;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(super::access::AUTH)
+    }
+
+    fn visit_str<E: serde::de::Error>(self, word: &str) -> Result<RawAuth, E> {
+        Ok(RawAuth::Word(word.to_owned()))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RawAuth, A::Error> {
+        RawKey::deserialize(MapAccessDeserializer::new(map)).map(RawAuth::Key)
+    }
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawAdmin {
+    pub(super) listen: Leaf,
+    pub(super) token: Leaf,
+    pub(super) token_file: Leaf,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawTelemetry {
+    pub(super) log: Leaf,
+    pub(super) otlp: Leaf,
+}
+
+/// The keys of a manifest's `[delivery]`, `[retry]`, `[limits]` and `[capabilities]`
+/// side by side.
+#[derive(Deserialize, Default, Clone)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawOverride {
+    pub(super) ordering: Leaf,
+    pub(super) max_in_flight: Leaf,
+    pub(super) partitions: Leaf,
+    pub(super) timeout: Leaf,
+    pub(super) ttl: Leaf,
+    pub(super) max_attempts: Leaf,
+    pub(super) initial: Leaf,
+    pub(super) factor: Leaf,
+    pub(super) max: Leaf,
+    pub(super) jitter: Leaf,
+    pub(super) on_exhausted: Leaf,
+    pub(super) memory: Leaf,
+    pub(super) isolation: Leaf,
+    pub(super) http: List,
+    pub(super) emit: List,
+    pub(super) state: Leaf,
+    pub(super) secrets: List,
+    #[serde(default)]
+    pub(super) config: BTreeMap<String, Spanned<toml::Value>>,
+}

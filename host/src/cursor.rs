@@ -1,0 +1,238 @@
+//! Takes a stream and a position, gives its messages in order from there on, without acks.
+//!
+//! The position lives in the ledger, so the consumer behind a cursor is thrown away and
+//! made anew whenever anything about it is in doubt: a gap, a missed heartbeat, a broken
+//! connection, a server that restarted.
+
+use std::time::Duration;
+
+use async_nats::HeaderMap;
+use async_nats::jetstream::Message;
+use async_nats::jetstream::consumer::pull::MessagesErrorKind;
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
+use async_nats::jetstream::stream::{LastRawMessageErrorKind, RawMessageError, Stream};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use tokio::sync::mpsc;
+
+/// How many messages the server may send ahead.
+const BATCH: usize = 1_000;
+/// And how many bytes of them.
+const BATCH_BYTES: usize = 16 << 20;
+const HEARTBEAT: Duration = Duration::from_secs(2);
+const EXPIRES: Duration = Duration::from_secs(10);
+const WAIT_FIRST: Duration = Duration::from_millis(50);
+const WAIT_LONGEST: Duration = Duration::from_secs(2);
+
+/// One message of the event store.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    /// Where it stands in the store.
+    pub sequence: u64,
+    /// With the slot.
+    pub subject: String,
+    /// As they were published.
+    pub headers: Option<HeaderMap>,
+    /// The body, shared with the client's read buffer.
+    pub payload: Bytes,
+    /// Unix milliseconds at which the store took it.
+    pub published: u64,
+    /// How many matching messages stood behind it when it was read.
+    pub behind: u64,
+}
+
+/// Reads one share of the event store.
+pub struct Cursor {
+    events: Stream,
+    subjects: Vec<String>,
+    /// The highest sequence that was given out.
+    last: u64,
+    open: Option<Open>,
+}
+
+struct Open {
+    messages: pull::Stream,
+    /// The number of the last message that this consumer sent.
+    count: u64,
+    missed_heartbeats: u32,
+}
+
+/// Why the consumer behind a cursor was given up.
+#[derive(Debug, thiserror::Error)]
+enum Broken {
+    #[error("the broker refuses a consumer: {0}")]
+    Refused(String),
+    #[error("messages {expected} to {found} of the consumer are missing")]
+    Gap { expected: u64, found: u64 },
+    #[error("{0}")]
+    Client(String),
+    #[error("the consumer is gone")]
+    Ended,
+}
+
+impl Cursor {
+    /// Reads these subjects from `floor + 1` on.
+    pub fn new(events: Stream, subjects: Vec<String>, floor: u64) -> Self {
+        Self {
+            events,
+            subjects,
+            last: floor,
+            open: None,
+        }
+    }
+
+    /// Feeds a partition until it goes away. What it does not take stays with the server:
+    /// this is where pressure travels back.
+    pub async fn run(mut self, feed: mpsc::Sender<Delivery>) {
+        let mut wait = WAIT_FIRST;
+        loop {
+            match self.try_next().await {
+                Ok(delivery) => {
+                    wait = WAIT_FIRST;
+                    if feed.send(delivery).await.is_err() {
+                        return;
+                    }
+                }
+                Err(broken) => {
+                    self.open = None;
+                    tracing::warn!(
+                        subjects = ?self.subjects, after = self.last, reason = %broken,
+                        "reading starts again"
+                    );
+                    tokio::time::sleep(wait).await;
+                    wait = (wait * 2).min(WAIT_LONGEST);
+                }
+            }
+            if feed.is_closed() {
+                return;
+            }
+        }
+    }
+
+    async fn try_next(&mut self) -> Result<Delivery, Broken> {
+        loop {
+            if self.open.is_none() {
+                self.open = Some(self.opened().await?);
+            }
+            let Some(open) = &mut self.open else {
+                continue;
+            };
+            match open.messages.next().await {
+                Some(Ok(message)) => {
+                    open.missed_heartbeats = 0;
+                    let delivery = open.checked(message)?;
+                    // A consumer that was made anew may repeat what was given out.
+                    if self.last < delivery.sequence {
+                        self.last = delivery.sequence;
+                        return Ok(delivery);
+                    }
+                }
+                Some(Err(error)) if error.kind() == MessagesErrorKind::MissingHeartbeat => {
+                    // One is missed whenever this side did not read for a while.
+                    open.missed_heartbeats += 1;
+                    if 1 < open.missed_heartbeats {
+                        return Err(Broken::Client(error.to_string()));
+                    }
+                }
+                Some(Err(error)) => return Err(Broken::Client(error.to_string())),
+                None => return Err(Broken::Ended),
+            }
+        }
+    }
+
+    async fn opened(&self) -> Result<Open, Broken> {
+        let consumer = self
+            .events
+            .create_consumer(consumer(self.subjects.clone(), self.last))
+            .await
+            .map_err(|error| Broken::Refused(error.to_string()))?;
+        let messages = consumer
+            .stream()
+            .max_messages_per_batch(BATCH)
+            .max_bytes_per_batch(BATCH_BYTES)
+            .heartbeat(HEARTBEAT)
+            .expires(EXPIRES)
+            .messages()
+            .await
+            .map_err(|error| Broken::Refused(error.to_string()))?;
+        Ok(Open {
+            messages,
+            count: 0,
+            missed_heartbeats: 0,
+        })
+    }
+}
+
+/// The store's last sequence, if no message on these subjects stands between `after` and
+/// it. None also when the broker does not answer.
+pub async fn quiet_up_to(events: &Stream, subjects: &[String], after: u64) -> Option<u64> {
+    let last = events.get_info().await.ok()?.state.last_sequence;
+    let created = events
+        .create_consumer(consumer(subjects.to_vec(), after))
+        .await;
+    let consumer = created.ok()?;
+    let info = consumer.cached_info();
+    let (pending, name) = (info.num_pending, info.name.clone());
+    // It would expire by itself; this is only tidier.
+    let _ = events.delete_consumer(&name).await;
+    (pending == 0 && after <= last).then_some(last)
+}
+
+/// One message by its sequence; none when it is not in the store any more.
+pub async fn load(events: &Stream, sequence: u64) -> Result<Option<Delivery>, RawMessageError> {
+    match events.get_raw_message(sequence).await {
+        Ok(message) => Ok(Some(Delivery {
+            sequence,
+            subject: message.subject.into_string(),
+            headers: (!message.headers.is_empty()).then_some(message.headers),
+            payload: message.payload,
+            published: u64::try_from(message.time.unix_timestamp_nanos() / 1_000_000).unwrap_or(0),
+            behind: 0,
+        })),
+        Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn consumer(subjects: Vec<String>, after: u64) -> pull::Config {
+    pull::Config {
+        filter_subjects: subjects,
+        deliver_policy: DeliverPolicy::ByStartSequence {
+            start_sequence: after + 1,
+        },
+        ack_policy: AckPolicy::None,
+        memory_storage: true,
+        num_replicas: 1,
+        inactive_threshold: Duration::from_secs(60),
+        ..pull::Config::default()
+    }
+}
+
+impl Open {
+    /// Counts the consumer's messages: one that is missing was lost on the way.
+    fn checked(&mut self, message: Message) -> Result<Delivery, Broken> {
+        let info = message
+            .info()
+            .map_err(|error| Broken::Client(error.to_string()))?;
+        let found = info.consumer_sequence;
+        if found != self.count + 1 {
+            return Err(Broken::Gap {
+                expected: self.count + 1,
+                found,
+            });
+        }
+        self.count = found;
+        let behind = info.pending;
+        let published = u64::try_from(info.published.unix_timestamp_nanos() / 1_000_000);
+        let sequence = info.stream_sequence;
+        let Message { message, .. } = message;
+        Ok(Delivery {
+            sequence,
+            subject: message.subject.into_string(),
+            headers: message.headers,
+            payload: message.payload,
+            published: published.unwrap_or(0),
+            behind,
+        })
+    }
+}

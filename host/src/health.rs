@@ -1,0 +1,121 @@
+//! Takes what the parts of a host say of themselves, gives whether it is ready, and why not.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_nats::Client;
+use async_nats::connection::State;
+use parking_lot::Mutex;
+use serde::Serialize;
+
+/// What a partition is doing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Partition {
+    /// Not claimed yet.
+    Starting,
+    /// Reads and commits.
+    Running,
+    /// Another host has it.
+    TakenOver,
+}
+
+/// The state of a host, shared by its parts.
+#[derive(Debug, Clone, Default)]
+pub struct Health {
+    inner: Arc<Mutex<Inner>>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    client: Option<Client>,
+    broker_error: Option<String>,
+    started: bool,
+    draining: bool,
+    partitions: BTreeMap<String, Partition>,
+    refused: BTreeMap<String, String>,
+}
+
+/// The answer of `/readyz`.
+#[derive(Debug, Serialize)]
+pub struct Readiness {
+    /// Every plug-in runs and the broker is connected.
+    pub ready: bool,
+    /// Why not.
+    pub reasons: Vec<String>,
+    /// Each partition, `plugin/0`.
+    pub partitions: BTreeMap<String, Partition>,
+    /// Files that could not be loaded, and why. The others run.
+    pub refused: BTreeMap<String, String>,
+}
+
+impl Health {
+    /// The broker could not be used.
+    pub fn broker_failed(&self, error: String) {
+        self.inner.lock().broker_error = Some(error);
+    }
+
+    /// There is a connection; it looks after itself.
+    pub fn connected(&self, client: Client) {
+        let mut inner = self.inner.lock();
+        inner.client = Some(client);
+        inner.broker_error = None;
+    }
+
+    /// A file could not be loaded.
+    pub fn refused(&self, file: String, error: String) {
+        self.inner.lock().refused.insert(file, error);
+    }
+
+    /// A partition changed.
+    pub fn partition(&self, name: String, state: Partition) {
+        self.inner.lock().partitions.insert(name, state);
+    }
+
+    /// All partitions are known now.
+    pub fn started(&self) {
+        self.inner.lock().started = true;
+    }
+
+    /// No new work is taken.
+    pub fn draining(&self) {
+        self.inner.lock().draining = true;
+    }
+
+    /// What stands in the way of being ready.
+    pub fn readiness(&self) -> Readiness {
+        let inner = self.inner.lock();
+        let mut reasons = Vec::new();
+        match &inner.client {
+            Some(client) if client.connection_state() != State::Connected => {
+                reasons.push("the broker is away; reconnecting".to_owned());
+            }
+            Some(_) => {}
+            None => {
+                let error = inner.broker_error.clone();
+                reasons.push(error.unwrap_or_else(|| "not connected to the broker yet".to_owned()));
+            }
+        }
+        if inner.client.is_some() && !inner.started {
+            reasons.push("plug-ins are starting".to_owned());
+        }
+        for (name, state) in &inner.partitions {
+            match state {
+                Partition::Running => {}
+                Partition::Starting => reasons.push(format!("partition {name} is starting")),
+                Partition::TakenOver => {
+                    reasons.push(format!("partition {name} was taken over by another host"));
+                }
+            }
+        }
+        if inner.draining {
+            reasons.push("the host is shutting down".to_owned());
+        }
+        Readiness {
+            ready: reasons.is_empty(),
+            reasons,
+            partitions: inner.partitions.clone(),
+            refused: inner.refused.clone(),
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! Takes a delivery, gives what a lane holds of it: attempts, key, and the body while there is room.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+use crate::clock;
+use crate::cursor::Delivery;
+use crate::event::Event;
+use crate::lane::LaneId;
+use crate::ledger::dead_letter::{DeadLetter, REPLAY, SUBJECT};
+use crate::ledger::inbox::InboxId;
+use crate::ledger::message::Retry;
+use crate::outcome::Reason;
+use crate::plugin::call::Call;
+use crate::plugin::emit::idempotency_key;
+use crate::plugin::generation::Generation;
+use crate::plugin::runners::Job;
+use crate::route::REPLAY_PREFIX;
+
+/// One delivery in its lane.
+#[derive(Debug)]
+pub struct Held {
+    /// In the event store.
+    pub sequence: u64,
+    /// Attempts that have failed.
+    pub attempts: u32,
+    /// Unix milliseconds of the first attempt, or of the arrival.
+    pub first: u64,
+    /// Unix milliseconds of the event's own time, or of its arrival in the store.
+    pub event_time: u64,
+    /// The partition key.
+    pub key: String,
+    /// The ledger has its attempts.
+    pub written_down: bool,
+    /// The message; none when it was let go and has to be read again.
+    pub body: Option<Body>,
+}
+
+/// The message of a delivery, and the event in it.
+#[derive(Debug)]
+pub struct Body {
+    delivery: Delivery,
+    event: Option<Arc<Event>>,
+}
+
+impl Body {
+    /// A message that is an event.
+    pub fn new(delivery: Delivery, event: Event) -> Self {
+        Self {
+            delivery,
+            event: Some(Arc::new(event)),
+        }
+    }
+
+    /// A message that is none.
+    pub fn undecoded(delivery: Delivery) -> Self {
+        Self {
+            delivery,
+            event: None,
+        }
+    }
+
+    /// Bytes of the body.
+    pub fn size(&self) -> usize {
+        self.delivery.payload.len()
+    }
+
+    /// The event's id; empty when the message is no event.
+    pub fn event_id(&self) -> &str {
+        self.event.as_ref().map_or("", |event| &event.id)
+    }
+
+    /// The dead letter that was sent again, when this is one.
+    fn replay(&self) -> Option<&str> {
+        if !self.delivery.subject.starts_with(REPLAY_PREFIX) {
+            return None;
+        }
+        let header = |name| self.delivery.headers.as_ref()?.get(name);
+        Some(header(REPLAY).map_or("", |value| value.as_str()))
+    }
+
+    /// What the inbox remembers. A replay is not the event's first arrival again, but one
+    /// of its own: sending the same dead letter twice has one effect.
+    fn inbox_id(&self) -> Option<InboxId> {
+        let id = self.event.as_ref()?.inbox_id();
+        let Some(replay) = self.replay() else {
+            return Some(id);
+        };
+        let mut hash = Sha256::new();
+        hash.update("replay");
+        hash.update(replay);
+        hash.update([0]);
+        hash.update(id);
+        let mut replayed = InboxId::default();
+        let digest = hash.finalize();
+        replayed
+            .iter_mut()
+            .zip(digest)
+            .for_each(|(to, from)| *to = from);
+        Some(replayed)
+    }
+
+    fn trace_id(&self) -> String {
+        let Some(event) = &self.event else {
+            return String::new();
+        };
+        let carried = event.text("traceparent").and_then(|text| {
+            let id = text.split('-').nth(1)?;
+            let valid = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+            valid.then(|| id.to_owned())
+        });
+        carried.unwrap_or_else(|| hex(&event.inbox_id()))
+    }
+}
+
+impl Held {
+    /// A delivery that has just been read.
+    pub fn new(sequence: u64, published: u64) -> Self {
+        Self {
+            sequence,
+            attempts: 0,
+            first: clock::unix_millis(),
+            event_time: published,
+            key: String::new(),
+            written_down: false,
+            body: None,
+        }
+    }
+
+    /// What an earlier owner has written down of it.
+    pub fn resume(&mut self, retry: &Retry) {
+        self.attempts = retry.attempts;
+        self.first = retry.first;
+        self.key.clone_from(&retry.key);
+        self.written_down = true;
+    }
+
+    /// What is to be written down of it.
+    pub fn retry(&self, due: u64) -> Retry {
+        Retry {
+            attempts: self.attempts,
+            due,
+            first: self.first,
+            key: self.key.clone(),
+        }
+    }
+
+    /// Whether the event has been in the store for longer than this. A replay is as new as
+    /// the operator's wish.
+    pub fn is_older_than(&self, ttl: Duration) -> bool {
+        let age = clock::unix_millis().saturating_sub(self.event_time);
+        u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX) < age
+    }
+
+    /// What it is finished under.
+    pub fn inbox_id(&self) -> Option<InboxId> {
+        self.body.as_ref()?.inbox_id()
+    }
+
+    /// The next call; none while the body is not there.
+    pub fn job(&self, lane: LaneId, plugin: &str) -> Option<Job> {
+        let body = self.body.as_ref()?;
+        let event = Arc::clone(body.event.as_ref()?);
+        let attempt = self.attempts + 1;
+        let mut span = DefaultHasher::new();
+        (self.sequence, attempt, plugin).hash(&mut span);
+        let traceparent = format!("00-{}-{:016x}-01", body.trace_id(), span.finish().max(1));
+        Some(Job {
+            lane,
+            inbox: body.inbox_id()?,
+            written_down: self.written_down,
+            call: Call {
+                key: self.key.clone(),
+                idempotency_key: idempotency_key(plugin, &event),
+                attempt,
+                sequence: self.sequence,
+                is_replay: body.replay().is_some(),
+                traceparent,
+                event,
+            },
+        })
+    }
+
+    /// Its dead letter.
+    pub fn dead_letter<'a>(
+        &'a self,
+        generation: &'a Generation,
+        reason: Reason,
+        error: &'a str,
+        max_payload: usize,
+    ) -> DeadLetter<'a> {
+        let delivery = self.body.as_ref().map(|body| &body.delivery);
+        DeadLetter {
+            plugin: &generation.manifest().name,
+            version: &generation.manifest().version,
+            digest: generation.digest(),
+            reason,
+            error,
+            attempts: self.attempts,
+            first: self.first,
+            sequence: self.sequence,
+            subject: delivery.map_or("", original_subject),
+            key: &self.key,
+            trace_id: self.body.as_ref().map(Body::trace_id).unwrap_or_default(),
+            headers: delivery.and_then(|delivery| delivery.headers.as_ref()),
+            payload: delivery
+                .map(|delivery| delivery.payload.clone())
+                .unwrap_or_default(),
+            max_payload,
+        }
+    }
+}
+
+/// Where the event was published first.
+fn original_subject(delivery: &Delivery) -> &str {
+    let header = |name| delivery.headers.as_ref()?.get(name);
+    match header(SUBJECT) {
+        Some(subject) if delivery.subject.starts_with(REPLAY_PREFIX) => subject.as_str(),
+        _ => &delivery.subject,
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

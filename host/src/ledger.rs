@@ -1,0 +1,128 @@
+//! Takes what deliveries ended with, gives one commit of position, inbox, state, outbox and dead letters.
+
+pub mod batch;
+pub mod claim;
+pub mod committer;
+pub mod dead_letter;
+pub mod entry;
+pub mod inbox;
+pub mod message;
+pub mod position;
+pub mod staging;
+pub mod state;
+pub mod subject;
+pub mod writer;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use self::dead_letter::DeadLetter;
+use self::inbox::InboxId;
+use self::message::Retry;
+use self::staging::{Accepted, Settled, Staging};
+use self::state::StateCache;
+use self::subject::PartitionName;
+use crate::clock;
+use crate::encode;
+use crate::plugin::store::Staged;
+
+/// The ledger of one partition, as its calls and its task see it. Nothing here waits for
+/// the broker: results are staged, and the partition's task has them committed.
+#[derive(Debug)]
+pub struct Ledger {
+    name: PartitionName,
+    staging: Staging,
+    /// How long outbox messages and dead letters stay in LEDGER after they were sourced.
+    ttl: Duration,
+}
+
+impl Ledger {
+    /// The ledger of a partition that was just taken over.
+    pub fn new(name: PartitionName, staging: Staging, ttl: Duration) -> Self {
+        Self { name, staging, ttl }
+    }
+
+    /// Whose ledger it is.
+    pub fn name(&self) -> &PartitionName {
+        &self.name
+    }
+
+    /// What waits for a commit.
+    pub fn staging(&self) -> &Staging {
+        &self.staging
+    }
+
+    /// The partition's values.
+    pub fn state(&self) -> &Arc<StateCache> {
+        self.staging.state()
+    }
+
+    /// Whether an event was finished before.
+    pub fn is_finished(&self, id: &InboxId) -> bool {
+        self.staging.is_finished(id)
+    }
+
+    /// Takes what a call staged, if it still holds.
+    pub fn accept(
+        &self,
+        sequence: u64,
+        id: InboxId,
+        written_down: bool,
+        staged: Staged,
+    ) -> Accepted {
+        let mut settled = self.closing(sequence, written_down);
+        settled.finished = Some(id);
+        for (key, value) in &staged.writes {
+            settled
+                .effects
+                .push(message::state(&self.name, key, value.clone()));
+            settled.state_keys.push(key.clone());
+        }
+        for emitted in staged.emitted {
+            let (headers, payload) = encode::binary(&emitted.event);
+            settled
+                .effects
+                .push(message::out(&emitted.subject, headers, payload, self.ttl));
+        }
+        self.staging
+            .accept(settled, &staged.reads, &staged.writes, clock::unix_millis())
+    }
+
+    /// Closes an event that was finished before.
+    pub fn duplicate(&self, sequence: u64, written_down: bool) {
+        let settled = self.closing(sequence, written_down);
+        self.staging.settle(settled, clock::unix_millis());
+    }
+
+    /// Writes an event down that waits: the floor may pass it, and a crash neither resets
+    /// nor skips an attempt.
+    pub fn write_down(&self, sequence: u64, retry: &Retry) {
+        let settled = Settled {
+            sequence: Some(sequence),
+            effects: vec![message::retry(&self.name, sequence, retry)],
+            ..Settled::default()
+        };
+        self.staging.settle(settled, clock::unix_millis());
+    }
+
+    /// Closes an event as a dead letter.
+    pub fn bury(&self, letter: DeadLetter<'_>, id: Option<InboxId>, written_down: bool) {
+        let mut settled = self.closing(letter.sequence, written_down);
+        settled.finished = id;
+        settled.effects.push(letter.message(self.ttl));
+        self.staging.settle(settled, clock::unix_millis());
+    }
+
+    fn closing(&self, sequence: u64, written_down: bool) -> Settled {
+        let mut settled = Settled {
+            sequence: Some(sequence),
+            ..Settled::default()
+        };
+        if written_down {
+            settled
+                .effects
+                .push(message::no_retry(&self.name, sequence));
+        }
+        settled
+    }
+}

@@ -1,0 +1,131 @@
+//! Takes an effect of a delivery, gives the message that records it in the ledger.
+
+use std::time::Duration;
+
+use async_nats::{HeaderMap, header};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::subject::{self, PartitionName};
+
+/// Marks a message that says "nothing here any more".
+const TOMBSTONE: &str = "Sluice-Deleted";
+/// How long a tombstone stays: it has done its work when it replaced what was there.
+const TOMBSTONE_TTL: &str = "1s";
+/// What a message costs in a batch besides its parts.
+const FRAMING: usize = 64;
+
+/// One message of a commit.
+#[derive(Debug, Clone)]
+pub struct Message {
+    /// Where it goes.
+    pub subject: String,
+    /// With the rollup, TTL and expectation headers that its kind needs.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub payload: Bytes,
+}
+
+impl Message {
+    /// About how many bytes it takes on the wire.
+    pub fn size(&self) -> usize {
+        let headers: usize = self
+            .headers
+            .iter()
+            .map(|(name, values)| {
+                let values: usize = values.iter().map(|value| value.as_str().len() + 4).sum();
+                AsRef::<str>::as_ref(name).len() + values
+            })
+            .sum();
+        FRAMING + self.subject.len() + headers + self.payload.len()
+    }
+}
+
+/// What is written down of an event that waits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retry {
+    /// Attempts that have failed; 0 for an event that waits behind another.
+    pub attempts: u32,
+    /// Unix milliseconds of the next attempt.
+    pub due: u64,
+    /// Unix milliseconds of the first attempt.
+    pub first: u64,
+    /// The lane's key.
+    pub key: String,
+}
+
+/// A log message: the fence is its expectation about the subject's last sequence.
+pub fn log(name: &PartitionName, expected: u64, body: Vec<u8>) -> Message {
+    let mut headers = HeaderMap::new();
+    headers.insert(
+        header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE,
+        expected.to_string(),
+    );
+    Message {
+        subject: name.log(),
+        headers,
+        payload: body.into(),
+    }
+}
+
+/// The new value of a state key, or its end.
+pub fn state(name: &PartitionName, key: &str, value: Option<Bytes>) -> Message {
+    replacing(name.state(key), value)
+}
+
+/// The attempts of a waiting event.
+pub fn retry(name: &PartitionName, sequence: u64, retry: &Retry) -> Message {
+    let body = serde_json::to_vec(retry).unwrap_or_default();
+    replacing(name.retry(sequence), Some(body.into()))
+}
+
+/// An event that was written down does not wait any more.
+pub fn no_retry(name: &PartitionName, sequence: u64) -> Message {
+    replacing(name.retry(sequence), None)
+}
+
+/// An emitted event.
+pub fn out(event_subject: &str, headers: HeaderMap, payload: Bytes, ttl: Duration) -> Message {
+    expiring(subject::out(event_subject), headers, payload, ttl)
+}
+
+/// A dead letter.
+pub fn dead(
+    plugin: &str,
+    reason: &str,
+    headers: HeaderMap,
+    payload: Bytes,
+    ttl: Duration,
+) -> Message {
+    expiring(subject::dead(plugin, reason), headers, payload, ttl)
+}
+
+/// Whether a message says "nothing here any more".
+pub fn is_tombstone(headers: &HeaderMap) -> bool {
+    headers.get(TOMBSTONE).is_some()
+}
+
+fn replacing(subject: String, value: Option<Bytes>) -> Message {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::NATS_ROLLUP, "sub");
+    if value.is_none() {
+        headers.insert(TOMBSTONE, "1");
+        headers.insert(header::NATS_MESSAGE_TTL, TOMBSTONE_TTL);
+    }
+    Message {
+        subject,
+        headers,
+        payload: value.unwrap_or_default(),
+    }
+}
+
+fn expiring(subject: String, mut headers: HeaderMap, payload: Bytes, ttl: Duration) -> Message {
+    // The server takes whole seconds, one at least.
+    let seconds = ttl.as_secs().max(1);
+    headers.insert(header::NATS_MESSAGE_TTL, format!("{seconds}s"));
+    Message {
+        subject,
+        headers,
+        payload,
+    }
+}

@@ -1,0 +1,225 @@
+//! Takes the results of calls as they come back, gives the groups that are committed: the line where deliveries become serial.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::inbox::{Inbox, InboxId};
+use super::message::Message;
+use super::state::{Reads, StateCache, Writes};
+
+/// One delivery's part of a commit.
+#[derive(Debug, Default)]
+pub struct Settled {
+    /// The event's sequence: closed by this commit. `None` where another entry closes it.
+    pub sequence: Option<u64>,
+    /// The id that is finished by it.
+    pub finished: Option<InboxId>,
+    /// State, outbox, retry, dead letter.
+    pub effects: Vec<Message>,
+    /// State keys among the effects.
+    pub state_keys: Vec<String>,
+}
+
+/// What became of a call's result.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Accepted {
+    /// It will be in the next commit, and later calls see its state already.
+    Yes,
+    /// It read state that has changed since: the call has to be run again.
+    Stale,
+    /// The event was finished by another delivery meanwhile.
+    Duplicate,
+}
+
+/// The results of one partition that wait for a commit, in the order in which they count.
+#[derive(Debug)]
+pub struct Staging {
+    inner: Mutex<Inner>,
+    state: Arc<StateCache>,
+}
+
+struct Inner {
+    inbox: Inbox,
+    group: VecDeque<Settled>,
+    /// The newest log message that is known; the next one is behind it.
+    log: u64,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Inner")
+            .field("group", &self.group.len())
+            .field("log", &self.log)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How much one commit may hold.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Deliveries.
+    pub deliveries: usize,
+    /// Messages besides the log message.
+    pub messages: usize,
+    /// Bytes of those.
+    pub bytes: usize,
+}
+
+impl Staging {
+    /// What a partition starts with after it was taken over.
+    pub fn new(inbox: Inbox, state: Arc<StateCache>, log: u64) -> Self {
+        Self {
+            inner: Mutex::new(Inner {
+                inbox,
+                group: VecDeque::new(),
+                log,
+            }),
+            state,
+        }
+    }
+
+    /// The partition's state.
+    pub fn state(&self) -> &Arc<StateCache> {
+        &self.state
+    }
+
+    /// Whether the event was finished before.
+    pub fn is_finished(&self, id: &InboxId) -> bool {
+        self.inner.lock().inbox.contains(id)
+    }
+
+    /// Takes the result of a call that returned ok, if it still holds.
+    pub fn accept(&self, settled: Settled, reads: &Reads, writes: &Writes, now: u64) -> Accepted {
+        let mut inner = self.inner.lock();
+        if let Some(id) = &settled.finished
+            && inner.inbox.contains(id)
+        {
+            return Accepted::Duplicate;
+        }
+        if !self.state.accept(reads, writes) {
+            return Accepted::Stale;
+        }
+        inner.push(settled, now);
+        Accepted::Yes
+    }
+
+    /// Takes an end that depends on nothing: a duplicate, a retry, a dead letter.
+    pub fn settle(&self, settled: Settled, now: u64) {
+        self.inner.lock().push(settled, now);
+    }
+
+    /// How many deliveries wait for a commit.
+    pub fn len(&self) -> usize {
+        self.inner.lock().group.len()
+    }
+
+    /// Whether none does.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The oldest of the waiting deliveries, as many as fit one commit.
+    pub fn take(&self, bounds: Bounds) -> Vec<Settled> {
+        let mut inner = self.inner.lock();
+        let mut group = Vec::new();
+        let (mut messages, mut bytes) = (0, 0);
+        while let Some(next) = inner.group.front() {
+            messages += next.effects.len();
+            bytes += next.effects.iter().map(Message::size).sum::<usize>();
+            let full = bounds.deliveries <= group.len()
+                || bounds.messages < messages
+                || bounds.bytes < bytes;
+            if full && !group.is_empty() {
+                break;
+            }
+            group.extend(inner.group.pop_front());
+        }
+        group
+    }
+
+    /// The log has moved on to this sequence.
+    pub fn logged(&self, sequence: u64) {
+        self.inner.lock().log = sequence;
+    }
+
+    /// Forgets ids older than the dedup window; gives the log sequence below which no
+    /// message is needed, when that has moved.
+    pub fn expire(&self, now: u64) -> Option<u64> {
+        self.inner.lock().inbox.expire(now)
+    }
+}
+
+impl Inner {
+    fn push(&mut self, settled: Settled, now: u64) {
+        if let Some(id) = settled.finished {
+            // The log message will have a higher sequence: as a bound this is safe.
+            let log = self.log + 1;
+            self.inbox.insert(id, now, log);
+        }
+        self.group.push_back(settled);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use async_nats::HeaderMap;
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn staging() -> Staging {
+        let inbox = Inbox::new(Duration::from_secs(60));
+        Staging::new(inbox, Arc::new(StateCache::in_memory()), 0)
+    }
+
+    fn settled(n: u8, effects: usize) -> Settled {
+        let effect = Message {
+            subject: "ledger.out.x".to_owned(),
+            headers: HeaderMap::new(),
+            payload: Bytes::new(),
+        };
+        Settled {
+            sequence: Some(u64::from(n)),
+            finished: Some([n; 16]),
+            effects: vec![effect; effects],
+            state_keys: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn of_two_with_one_id_the_first_counts() {
+        let staging = staging();
+        let (reads, writes) = (Reads::new(), Writes::new());
+        assert_eq!(
+            staging.accept(settled(1, 1), &reads, &writes, 0),
+            Accepted::Yes
+        );
+        assert_eq!(
+            staging.accept(settled(1, 1), &reads, &writes, 0),
+            Accepted::Duplicate
+        );
+        assert_eq!(staging.len(), 1);
+    }
+
+    #[test]
+    fn a_commit_holds_no_more_than_its_bounds_but_one_at_least() {
+        let staging = staging();
+        for (n, effects) in [(1, 3), (2, 3), (3, 20), (4, 0)] {
+            staging.settle(settled(n, effects), 0);
+        }
+        let bounds = Bounds {
+            deliveries: 10,
+            messages: 7,
+            bytes: 1 << 20,
+        };
+        let sizes: Vec<usize> = std::iter::from_fn(|| Some(staging.take(bounds).len()))
+            .take_while(|size| *size != 0)
+            .collect();
+        assert_eq!(sizes, [2, 1, 1]);
+    }
+}

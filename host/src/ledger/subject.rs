@@ -1,0 +1,108 @@
+//! Takes a plug-in, a partition and a key, gives the ledger's subjects.
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+/// What may stand in a token unescaped, besides letters and digits.
+const TOKEN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'_').remove(b'-').remove(b'/');
+
+/// One partition of one plug-in.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct PartitionName {
+    /// The plug-in's name.
+    pub plugin: String,
+    /// `0` to `partitions - 1`.
+    pub partition: u8,
+}
+
+impl PartitionName {
+    /// Where its commits go.
+    pub fn log(&self) -> String {
+        format!("ledger.{}.{}.log", self.plugin, self.partition)
+    }
+
+    /// Where the attempts of the event with this sequence are written down.
+    pub fn retry(&self, sequence: u64) -> String {
+        format!("ledger.{}.{}.retry.{sequence}", self.plugin, self.partition)
+    }
+
+    /// All of those.
+    pub fn retries(&self) -> String {
+        format!("ledger.{}.{}.retry.*", self.plugin, self.partition)
+    }
+
+    /// Where the value of a state key is.
+    pub fn state(&self, key: &str) -> String {
+        format!(
+            "ledger.{}.{}.state.{}",
+            self.plugin,
+            self.partition,
+            utf8_percent_encode(key, TOKEN)
+        )
+    }
+}
+
+impl std::fmt::Display for PartitionName {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}/{}", self.plugin, self.partition)
+    }
+}
+
+/// Where a dead letter goes; it reaches `DEADLETTER` without the first token.
+pub fn dead(plugin: &str, reason: &str) -> String {
+    format!("ledger.dead.{plugin}.{reason}")
+}
+
+/// Where an emitted event goes; it reaches `EVENTS` with `d365` for the first two tokens.
+pub fn out(event_subject: &str) -> String {
+    let rest = event_subject.strip_prefix("d365.").unwrap_or(event_subject);
+    format!("ledger.out.{rest}")
+}
+
+/// The sequence in a retry subject.
+pub fn retry_sequence(subject: &str) -> Option<u64> {
+    subject.rsplit('.').next()?.parse().ok()
+}
+
+/// The state key in a state subject.
+pub fn state_key(subject: &str) -> Option<String> {
+    let token = subject.rsplit('.').next()?;
+    percent_decode_str(token).decode_utf8().ok().map(Into::into)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn subjects_are_those_of_the_design() {
+        let name = PartitionName {
+            plugin: "credit-hold".to_owned(),
+            partition: 3,
+        };
+        assert_eq!(name.log(), "ledger.credit-hold.3.log");
+        assert_eq!(name.retry(42), "ledger.credit-hold.3.retry.42");
+        assert_eq!(
+            name.state("account/a.b c"),
+            "ledger.credit-hold.3.state.account/a%2Eb%20c"
+        );
+        assert_eq!(dead("credit-hold", "trap"), "ledger.dead.credit-hold.trap");
+        assert_eq!(
+            out("d365.custom.x.business.y.raised.1"),
+            "ledger.out.custom.x.business.y.raised.1"
+        );
+        assert_eq!(retry_sequence("ledger.credit-hold.3.retry.42"), Some(42));
+    }
+
+    proptest! {
+        #[test]
+        fn any_key_is_one_token_and_comes_back(key in "\\PC{1,60}") {
+            let name = PartitionName { plugin: "p".to_owned(), partition: 0 };
+            let subject = name.state(&key);
+            prop_assert_eq!(subject.split('.').count(), 5);
+            prop_assert!(!subject.contains([' ', '*', '>']));
+            prop_assert_eq!(state_key(&subject), Some(key));
+        }
+    }
+}

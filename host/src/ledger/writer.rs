@@ -1,0 +1,172 @@
+//! Takes a partition's staged groups, gives them to the committer one after another, and keeps its position.
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Duration, Instant};
+
+use super::Ledger;
+use super::committer::{Commit, Fenced, MAX_BATCH_BYTES, MAX_BATCH_MESSAGES};
+use super::entry::Entry;
+use super::message;
+use super::position::Position;
+use super::staging::{Bounds, Settled};
+
+/// When and how much to commit at a time.
+#[derive(Debug, Clone, Copy)]
+pub struct Grouping {
+    /// Deliveries that make a full group.
+    pub events: usize,
+    /// How long the first of a group may wait for others.
+    pub delay: Duration,
+}
+
+/// Why a partition cannot write any more.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Somebody else owns it.
+    #[error(transparent)]
+    Fenced(#[from] Fenced),
+    /// The committer has ended; the host is stopping.
+    #[error("the host stopped before the commit was answered")]
+    Stopped,
+}
+
+struct InFlight {
+    result: oneshot::Receiver<Result<u64, Fenced>>,
+    settled: Vec<Settled>,
+}
+
+/// The writing side of a partition. One commit is under way at a time: the next one's
+/// expectation is the sequence that this one gets.
+pub struct Writer {
+    ledger: Arc<Ledger>,
+    commits: mpsc::Sender<Commit>,
+    owner: [u8; 16],
+    number: u64,
+    /// Sequence of the partition's newest log message.
+    log: u64,
+    position: Position,
+    grouping: Grouping,
+    in_flight: Option<InFlight>,
+    /// Since when something waits.
+    waiting_since: Option<Instant>,
+    /// The position has moved without a delivery to settle.
+    moved: bool,
+}
+
+impl Writer {
+    /// The writer of a partition that `owner` has just claimed with the log message `log`.
+    pub fn new(
+        ledger: Arc<Ledger>,
+        commits: mpsc::Sender<Commit>,
+        owner: [u8; 16],
+        log: u64,
+        position: Position,
+        grouping: Grouping,
+    ) -> Self {
+        Self {
+            ledger,
+            commits,
+            owner,
+            number: 0,
+            log,
+            position,
+            grouping,
+            in_flight: None,
+            waiting_since: None,
+            moved: false,
+        }
+    }
+
+    /// Where the partition stands.
+    pub fn position(&mut self) -> &mut Position {
+        &mut self.position
+    }
+
+    /// Everything up to this sequence is known not to concern the plug-in.
+    pub fn skip_to(&mut self, sequence: u64) {
+        self.moved |= self.position.last() < sequence;
+        self.position.skip_to(sequence);
+    }
+
+    /// Nothing waits and nothing is under way.
+    pub fn is_idle(&self) -> bool {
+        self.in_flight.is_none() && self.ledger.staging().is_empty()
+    }
+
+    /// When the group that waits has to go; none while nothing waits or a commit is under way.
+    pub fn due(&mut self, flush: bool) -> Option<Instant> {
+        let waiting = self.ledger.staging().len();
+        if self.in_flight.is_some() || waiting == 0 {
+            return None;
+        }
+        let since = *self.waiting_since.get_or_insert_with(Instant::now);
+        if flush || self.grouping.events <= waiting {
+            return Some(since);
+        }
+        Some(since + self.grouping.delay)
+    }
+
+    /// Sends the waiting group off when it is due.
+    pub async fn start(&mut self, flush: bool) -> Result<(), Error> {
+        let due = self.due(flush).is_some_and(|due| due <= Instant::now());
+        let move_only = self.moved && self.in_flight.is_none() && self.is_idle();
+        if !due && !move_only {
+            return Ok(());
+        }
+        self.waiting_since = None;
+        self.moved = false;
+        let mut settled = self.ledger.staging().take(Bounds {
+            deliveries: self.grouping.events,
+            messages: MAX_BATCH_MESSAGES - 1,
+            bytes: MAX_BATCH_BYTES,
+        });
+        for sequence in settled.iter().filter_map(|part| part.sequence) {
+            self.position.close(sequence);
+        }
+        self.number += 1;
+        let entry = Entry {
+            owner: self.owner,
+            number: self.number,
+            position: self.position.pack(),
+            finished: settled.iter().filter_map(|part| part.finished).collect(),
+        };
+        let effects = settled
+            .iter_mut()
+            .flat_map(|part| std::mem::take(&mut part.effects))
+            .collect();
+        let (done, result) = oneshot::channel();
+        let commit = Commit {
+            log: message::log(self.ledger.name(), self.log, entry.encode()),
+            owner: self.owner,
+            number: self.number,
+            effects,
+            deliveries: settled.len(),
+            done,
+        };
+        self.commits
+            .send(commit)
+            .await
+            .map_err(|_closed| Error::Stopped)?;
+        self.in_flight = Some(InFlight { result, settled });
+        Ok(())
+    }
+
+    /// Waits for the commit under way; for ever when there is none. Cancel-safe.
+    pub async fn committed(&mut self) -> Result<(), Error> {
+        let Some(in_flight) = &mut self.in_flight else {
+            return std::future::pending().await;
+        };
+        let sequence = (&mut in_flight.result)
+            .await
+            .map_err(|_closed| Error::Stopped)??;
+        self.log = sequence;
+        let settled = self.in_flight.take().map(|f| f.settled).unwrap_or_default();
+        let staging = self.ledger.staging();
+        staging.logged(sequence);
+        let keys = settled.iter().flat_map(|part| &part.state_keys);
+        staging.state().committed(keys.map(String::as_str));
+        Ok(())
+    }
+}

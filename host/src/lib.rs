@@ -1,0 +1,60 @@
+//! The Sluicegate host: Dynamics 365 events from NATS JetStream to sandboxed plug-ins.
+//!
+//! The modules stand in the order in which an event passes through them:
+//!
+//! ```text
+//! cursor -> decode -> route -> lane -> plugin::call -> outcome -> backoff -> ledger
+//! ```
+//!
+//! [`partition`] is the spine that runs them, one task for each partition of each plug-in;
+//! [`host`] wires everything together.
+
+pub mod cursor;
+
+pub mod decode;
+
+pub mod event;
+
+pub mod route;
+
+pub mod lane;
+
+pub mod held;
+
+pub mod plugin;
+
+pub mod outcome;
+
+pub mod backoff;
+
+pub mod ledger;
+
+pub mod encode;
+
+pub mod partition;
+
+pub mod ownership;
+
+pub mod host;
+
+pub mod load;
+
+pub mod manifest;
+
+pub mod config;
+
+pub mod broker;
+
+pub mod nats_server;
+
+pub mod admin;
+
+pub mod health;
+
+pub mod metrics;
+
+pub mod telemetry;
+
+pub mod clock;
+
+pub mod cli;

@@ -1,0 +1,351 @@
+//! Takes the text of a `plugin.toml`, gives a Manifest: what a plug-in is called, what
+//! it subscribes to and what it may do.
+//!
+//! The author's word; the operator's is put over it by [`crate::config::Config::apply`].
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+pub(crate) mod document;
+mod environment;
+pub(crate) mod raw;
+pub(crate) mod section;
+pub(crate) mod subject;
+#[cfg(test)]
+mod tests;
+
+use document::Document;
+use raw::{CapabilitiesWords, DeliveryWords, LimitsWords, RawManifest, RetryWords};
+use section::Section;
+
+pub use document::Error;
+pub use subject::{reduce, subject_matches};
+
+/// A plug-in's manifest with every default filled in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Manifest {
+    /// `[a-z0-9-]{1,63}`.
+    pub name: String,
+    /// Of the author's choosing, 1 to 63 of `[A-Za-z0-9.+-]`.
+    pub version: String,
+    /// Which events the plug-in gets.
+    pub subscribe: Subscribe,
+    /// How it gets them.
+    pub delivery: Delivery,
+    /// What happens when it asks for another attempt.
+    pub retry: Retry,
+    /// What one instance may use.
+    pub limits: Limits,
+    /// What it may reach outside the sandbox.
+    pub capabilities: Capabilities,
+    /// What the import `config` gives it.
+    pub config: BTreeMap<String, String>,
+}
+
+/// Which events a plug-in gets: those that match all three.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subscribe {
+    /// Subjects with NATS wildcards, the slot left out; at least one.
+    pub subjects: Vec<String>,
+    /// CloudEvents types; empty for any.
+    pub types: Vec<TypePattern>,
+    /// The text of `where`, a CloudEvents SQL expression. Not checked here.
+    pub filter: Option<String>,
+}
+
+/// One entry of `types`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TypePattern {
+    /// This type.
+    Exact(String),
+    /// Every type that starts with this; written with a `*` at its end.
+    Prefix(String),
+}
+
+impl TypePattern {
+    /// Whether an event of this type is wanted.
+    pub fn matches(&self, event_type: &str) -> bool {
+        match self {
+            Self::Exact(exact) => event_type == exact,
+            Self::Prefix(prefix) => event_type.starts_with(prefix),
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (name, is_prefix) = match text.strip_suffix('*') {
+            Some(prefix) => (prefix, true),
+            None => (text, false),
+        };
+        let is_clean = !name.contains(|c: char| c == '*' || c.is_whitespace() || c.is_control());
+        match (is_prefix, is_clean) {
+            (true, true) => Some(Self::Prefix(name.to_owned())),
+            (false, true) if !name.is_empty() => Some(Self::Exact(name.to_owned())),
+            _ => None,
+        }
+    }
+}
+
+/// How a plug-in gets its events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Delivery {
+    /// Which events wait for each other.
+    pub ordering: Ordering,
+    /// Calls at a time, 1 to 10,000.
+    pub max_in_flight: usize,
+    /// 1, 2, 4, 8 or 16 shares of the slots, each with a position and state of its own.
+    pub partitions: u8,
+    /// Longest time of one call, 1 ms to 10 minutes.
+    pub timeout: Duration,
+    /// Events that are older are not handled any more; `None`: however old.
+    pub ttl: Option<Duration>,
+}
+
+/// Which events wait for each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ordering {
+    /// Those of one partition key.
+    Key,
+    /// None.
+    None,
+    /// All of a partition.
+    Strict,
+}
+
+impl Default for Delivery {
+    fn default() -> Self {
+        Self {
+            ordering: Ordering::Key,
+            max_in_flight: 64,
+            partitions: 1,
+            timeout: Duration::from_secs(5),
+            ttl: None,
+        }
+    }
+}
+
+/// The policy for an event that has to be tried again.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Retry {
+    /// Attempts in all, the first included; at least 1.
+    pub max_attempts: u32,
+    /// Delay before the second attempt.
+    pub initial: Duration,
+    /// What each delay is multiplied by, 1.0 to 100.0.
+    pub factor: f64,
+    /// No delay is longer; not less than `initial`.
+    pub max: Duration,
+    /// Share of a delay that chance may add or take, 0.0 to 1.0.
+    pub jitter: f64,
+    /// What becomes of the event after the last attempt.
+    pub on_exhausted: OnExhausted,
+}
+
+/// What becomes of an event whose attempts are used up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnExhausted {
+    /// It becomes a dead letter; its key goes on.
+    DeadLetter,
+    /// Its key waits for an operator.
+    BlockKey,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self {
+            max_attempts: 8,
+            initial: Duration::from_secs(1),
+            factor: 2.0,
+            max: Duration::from_secs(300),
+            jitter: 0.2,
+            on_exhausted: OnExhausted::DeadLetter,
+        }
+    }
+}
+
+/// What one instance of a plug-in may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of linear memory, 64 KiB to 4 GiB.
+    pub memory: usize,
+    /// Whether instances are used again.
+    pub isolation: Isolation,
+}
+
+/// Whether an instance handles more than one event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Isolation {
+    /// Yes, until it traps or grows old.
+    Warm,
+    /// No.
+    Fresh,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            memory: 32 << 20,
+            isolation: Isolation::Warm,
+        }
+    }
+}
+
+/// What a plug-in may reach outside the sandbox. By default nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Origins for outgoing HTTP, lower case, without default port: `https://contoso.crm.dynamics.com`.
+    pub http: Vec<String>,
+    /// Subjects to emit to, with NATS wildcards, without slot; see [`subject_matches`].
+    pub emit: Vec<String>,
+    /// A keyspace of its own.
+    pub state: bool,
+    /// Names of secrets that the host puts into outgoing requests.
+    pub secrets: Vec<String>,
+}
+
+/// Parses a manifest. `origin` is the file's name in errors.
+///
+/// # Errors
+/// The first thing that is wrong: [`Error`] names file, line, key, what was found and
+/// what is allowed.
+pub fn parse(text: &str, origin: &str) -> Result<Manifest, Error> {
+    let (document, raw) = Document::read::<RawManifest>(origin, text)?;
+    let at = |name: &'static str| Section {
+        document: &document,
+        name,
+    };
+
+    let (name, version) = identity(at("[plugin]"), &raw.plugin.unwrap_or_default())?;
+    let raw_subscribe = raw.subscribe.unwrap_or_default();
+    let manifest = Manifest {
+        name,
+        version,
+        subscribe: subscribe(at("[subscribe]"), &raw_subscribe)?,
+        delivery: DeliveryWords::read(at("[delivery]"), &raw.delivery)?.over(Delivery::default()),
+        retry: RetryWords::read(at("[retry]"), &raw.retry)?.over(Retry::default()),
+        limits: LimitsWords::read(at("[limits]"), &raw.limits)?.over(Limits::default()),
+        capabilities: CapabilitiesWords::read(at("[capabilities]"), &raw.capabilities)?
+            .over(Capabilities::default()),
+        config: raw::config(at("[config]"), &raw.config)?,
+    };
+    match manifest.conflict() {
+        None => Ok(manifest),
+        Some(Conflict {
+            about: About::Subjects,
+            reason,
+        }) => Err(at("[subscribe]").rule("subjects", raw_subscribe.subjects.as_ref(), &reason)),
+        Some(Conflict {
+            about: About::Retry,
+            reason,
+        }) => {
+            let leaf = raw.retry.max.as_ref().or(raw.retry.initial.as_ref());
+            Err(at("[retry]").rule("max", leaf, &reason))
+        }
+    }
+}
+
+fn identity(section: Section<'_>, raw: &raw::RawPlugin) -> Result<(String, String), Error> {
+    const NAME: &str = "1 to 63 lower-case letters, digits and -";
+    const VERSION: &str = "a version such as \"1.2.0\" (1 to 63 letters, digits, ., + and -)";
+    let is_short = |text: &str| (1..=63).contains(&text.len());
+    let name = section.parsed("name", &raw.name, NAME, |text| {
+        let ok = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        (is_short(text) && text.bytes().all(ok)).then(|| text.to_owned())
+    })?;
+    let version = section.parsed("version", &raw.version, VERSION, |text| {
+        let ok = |byte: u8| byte.is_ascii_alphanumeric() || b".+-".contains(&byte);
+        (is_short(text) && text.bytes().all(ok)).then(|| text.to_owned())
+    })?;
+    Ok((
+        name.ok_or_else(|| section.missing("name", NAME))?,
+        version.ok_or_else(|| section.missing("version", VERSION))?,
+    ))
+}
+
+fn subscribe(section: Section<'_>, raw: &raw::RawSubscribe) -> Result<Subscribe, Error> {
+    let subjects = section.list("subjects", &raw.subjects, subject::SUBSCRIPTION, |text| {
+        subject::is_subscription(text).then(|| text.to_owned())
+    })?;
+    let missing = || section.missing("subjects", &format!("at least {}", subject::SUBSCRIPTION));
+    Ok(Subscribe {
+        subjects: subjects.filter(|subjects| !subjects.is_empty()).ok_or_else(missing)?,
+        types: section
+            .list(
+                "types",
+                &raw.types,
+                "a CloudEvents type such as \"d365.dataverse.account.update\", or its start and one * at the end",
+                TypePattern::parse,
+            )?
+            .unwrap_or_default(),
+        filter: section.text("where", &raw.filter, "a CloudEvents SQL expression")?,
+    })
+}
+
+/// Values that do not go together.
+pub(crate) struct Conflict {
+    pub(crate) about: About,
+    pub(crate) reason: String,
+}
+
+/// Which values.
+pub(crate) enum About {
+    Subjects,
+    Retry,
+}
+
+impl Manifest {
+    /// The subjects of one share of the slots (each 0 to 15), as filters for a consumer:
+    /// with the slot, and without those that another one contains. A subject ending in
+    /// `>` stays as it is: its last token is not known to be a slot, so it is only
+    /// allowed with one partition.
+    pub fn filter_subjects(&self, slots: &[u8]) -> Vec<String> {
+        let subjects = &self.subscribe.subjects;
+        reduce(
+            subjects
+                .iter()
+                .flat_map(|subject| subject::concrete(subject, slots))
+                .collect(),
+        )
+    }
+
+    /// What is wrong with the manifest as a whole. Also asked after the operator's
+    /// overrides.
+    pub(crate) fn conflict(&self) -> Option<Conflict> {
+        let all: Vec<u8> = (0..16).collect();
+        let concrete: Vec<String> = self
+            .subscribe
+            .subjects
+            .iter()
+            .flat_map(|subject| subject::concrete(subject, &all))
+            .collect();
+        let partitions = self.delivery.partitions;
+        let open = self
+            .subscribe
+            .subjects
+            .iter()
+            .find(|subject| subject::is_open(subject));
+        if let (2.., Some(subject)) = (partitions, open) {
+            return Some(Conflict {
+                about: About::Subjects,
+                reason: format!(
+                    "\"{subject}\" has no token for the slot, so {partitions} partitions would each get all of its events; write it out with * up to the action, or set partitions = 1"
+                ),
+            });
+        }
+        if let Some((one, other)) = subject::first_clash(&concrete) {
+            return Some(Conflict {
+                about: About::Subjects,
+                reason: format!(
+                    "\"{one}\" and \"{other}\" (with their slots) overlap and neither contains the other, which the broker refuses; make one narrower, or write one that contains both and pick by types"
+                ),
+            });
+        }
+        (self.retry.max < self.retry.initial).then(|| Conflict {
+            about: About::Retry,
+            reason: format!(
+                "found {}, which is less than initial = {}; expected at least that",
+                humantime::format_duration(self.retry.max),
+                humantime::format_duration(self.retry.initial),
+            ),
+        })
+    }
+}

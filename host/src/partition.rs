@@ -1,0 +1,461 @@
+//! Takes one share of the event store for one plug-in, gives commits: the spine.
+//!
+//! cursor → decode → route → lane → call → outcome → commit. One task a partition; it
+//! never waits for anything slower than a bounded send.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_nats::jetstream::stream::Stream;
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use tokio::time::{Duration, Instant, MissedTickBehavior, interval, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::backoff;
+use crate::clock;
+use crate::cursor::{self, Cursor, Delivery};
+use crate::decode::decode;
+use crate::held::{Body, Held};
+use crate::lane::{LaneId, Lanes};
+use crate::ledger::Ledger;
+use crate::ledger::claim::Claim;
+use crate::ledger::message::Retry;
+use crate::ledger::writer::{self, Writer};
+use crate::manifest::Manifest;
+use crate::metrics::{PluginMetrics, Standing};
+use crate::outcome::{Outcome, Reason};
+use crate::plugin::generation::Generation;
+use crate::plugin::runners::{Finished, Runners};
+use crate::route::{self, Route};
+
+/// Bodies that are held in memory; reading stops there.
+const MAX_BODIES: usize = 4_096;
+/// And their bytes.
+const MAX_BODY_BYTES: usize = 32 << 20;
+/// Bodies held behind parked lanes; beyond, events are written down by sequence.
+const MAX_PARKED_BODIES: usize = 512;
+/// Deliveries held in lanes, written down or not; reading stops there.
+const MAX_HELD: usize = 200_000;
+/// After trouble of the host's own, the same attempt follows this much later.
+const AGAIN: Duration = Duration::from_millis(250);
+const REPORT: Duration = Duration::from_millis(250);
+/// How often what is old is let go and an idle position moves up.
+const HOUSEKEEPING: Duration = Duration::from_secs(30);
+
+/// What a partition works with.
+pub struct Parts {
+    /// The plug-in.
+    pub generation: Arc<Generation>,
+    /// The event store.
+    pub events: Stream,
+    /// The ledger's stream, for letting go of old log messages.
+    pub ledger_stream: Stream,
+    /// The subjects of this share.
+    pub subjects: Vec<String>,
+    /// Largest message of the broker, in bytes.
+    pub max_payload: usize,
+    /// Of the plug-in.
+    pub metrics: PluginMetrics,
+    /// Where tasks and calls are spawned.
+    pub tracker: TaskTracker,
+}
+
+/// One running partition.
+pub struct Partition {
+    parts: Parts,
+    ledger: Arc<Ledger>,
+    writer: Writer,
+    lanes: Lanes<Held>,
+    runners: Arc<Runners>,
+    feed: mpsc::Receiver<Delivery>,
+    finished: UnboundedReceiver<Finished>,
+    loads: (UnboundedSender<Loaded>, UnboundedReceiver<Loaded>),
+    quiet: (UnboundedSender<Quiet>, UnboundedReceiver<Quiet>),
+    /// Written down by an earlier owner, above the floor: the cursor will pass them.
+    waiting: BTreeMap<u64, Retry>,
+    in_flight: usize,
+    bodies: usize,
+    body_bytes: usize,
+    behind: u64,
+    reported: Standing,
+    draining: bool,
+}
+
+/// A body that was read again by its sequence.
+struct Loaded {
+    lane: LaneId,
+    found: Result<Option<Delivery>, String>,
+}
+
+/// The answer to whether anything stands behind what was read.
+struct Quiet {
+    asked_at: u64,
+    up_to: Option<u64>,
+}
+
+impl Partition {
+    /// Starts reading where the claim says.
+    pub fn new(parts: Parts, claim: Claim, writer: Writer) -> Self {
+        let floor = claim.position.floor();
+        let (feed_in, feed) = mpsc::channel(64);
+        let cursor = Cursor::new(parts.events.clone(), parts.subjects.clone(), floor);
+        parts.tracker.spawn(cursor.run(feed_in));
+        let (finished_in, finished) = mpsc::unbounded_channel();
+        let runners = Runners::new(
+            Arc::clone(&parts.generation),
+            Arc::clone(&claim.ledger),
+            parts.metrics.clone(),
+            finished_in,
+            parts.tracker.clone(),
+        );
+        let mut partition = Self {
+            parts,
+            ledger: claim.ledger,
+            writer,
+            lanes: Lanes::default(),
+            runners,
+            feed,
+            finished,
+            loads: mpsc::unbounded_channel(),
+            quiet: mpsc::unbounded_channel(),
+            waiting: claim.waiting,
+            in_flight: 0,
+            bodies: 0,
+            body_bytes: 0,
+            behind: 0,
+            reported: Standing::default(),
+            draining: false,
+        };
+        partition.resume_below(floor + 1);
+        partition
+    }
+
+    /// Works until it is drained, or until somebody else owns the partition.
+    pub async fn run(mut self, drain: CancellationToken) -> Result<(), writer::Error> {
+        let mut report = interval(REPORT);
+        let mut housekeeping = interval(HOUSEKEEPING);
+        housekeeping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            self.lanes.wake(clock::unix_millis());
+            self.dispatch();
+            self.writer.start(self.draining).await?;
+            if self.draining && self.in_flight == 0 && self.writer.is_idle() {
+                self.report(Standing::default());
+                return Ok(());
+            }
+            let next = self.next_wake();
+            tokio::select! {
+                biased;
+                done = self.writer.committed() => done?,
+                Some(finished) = self.finished.recv() => self.conclude(finished),
+                Some(loaded) = self.loads.1.recv() => self.loaded(loaded),
+                Some(delivery) = self.feed.recv(), if self.has_room() => self.take(delivery),
+                () = sleep_until(next) => {}
+                Some(quiet) = self.quiet.1.recv() => self.move_up(quiet),
+                _ = report.tick() => self.report(self.standing()),
+                _ = housekeeping.tick() => self.keep_house(),
+                () = drain.cancelled(), if !self.draining => self.draining = true,
+            }
+        }
+    }
+
+    /// One message from the store: decode, route, lane.
+    fn take(&mut self, delivery: Delivery) {
+        self.resume_below(delivery.sequence);
+        self.behind = delivery.behind;
+        let sequence = delivery.sequence;
+        let written = self.waiting.remove(&sequence);
+        if written.is_none() && !self.writer.position().read(sequence) {
+            return;
+        }
+        let mut held = Held::new(sequence, delivery.published);
+        if let Some(retry) = &written {
+            held.resume(retry);
+        }
+        let event = match decode(delivery.headers.as_ref(), &delivery.payload) {
+            Ok(event) => event,
+            Err(error) => {
+                self.parts.metrics.delivered.inc();
+                held.body = Some(Body::undecoded(delivery));
+                return self.bury(&held, Reason::Undecodable, &error.to_string());
+            }
+        };
+        match route::route(self.manifest(), &delivery.subject, &event) {
+            Route::Skip => self.writer.position().close(sequence),
+            Route::Loop { hops } => {
+                self.parts.metrics.delivered.inc();
+                held.body = Some(Body::new(delivery, event));
+                let error = format!("the event has passed {hops} plug-ins; it goes in circles");
+                self.bury(&held, Reason::Loop, &error);
+            }
+            Route::Deliver { key } => {
+                self.parts.metrics.delivered.inc();
+                held.key = key;
+                held.body = Some(Body::new(delivery, event));
+                self.enqueue(held, written.map(|retry| retry.due));
+            }
+        }
+    }
+
+    fn enqueue(&mut self, mut held: Held, due: Option<u64>) {
+        if let Some(ttl) = self.manifest().delivery.ttl
+            && held.is_older_than(ttl)
+        {
+            let error = format!("the event is older than delivery.ttl, {ttl:?}");
+            return self.bury(&held, Reason::Expired, &error);
+        }
+        let ordering = self.manifest().delivery.ordering;
+        let lane = route::lane(ordering, &held.key, held.sequence);
+        if self.lanes.is_parked(lane) && MAX_PARKED_BODIES <= self.bodies && !held.written_down {
+            self.ledger.write_down(held.sequence, &held.retry(0));
+            held.written_down = true;
+            held.body = None;
+        }
+        if let Some(body) = &held.body {
+            self.bodies += 1;
+            self.body_bytes += body.size();
+        }
+        match due {
+            Some(due) => self.lanes.push_parked(lane, held, due),
+            None => self.lanes.push(lane, held),
+        }
+    }
+
+    /// Starts what may run: a call, or the load of a body that was let go.
+    fn dispatch(&mut self) {
+        let max_in_flight = self.manifest().delivery.max_in_flight;
+        while !self.draining && self.in_flight < max_in_flight && self.commits_keep_up() {
+            let Some((lane, held)) = self.lanes.start_next() else {
+                break;
+            };
+            self.in_flight += 1;
+            match held.job(lane, &self.parts.generation.manifest().name) {
+                Some(job) => self.runners.submit(job),
+                None => {
+                    let sequence = held.sequence;
+                    let (events, loads) = (self.parts.events.clone(), self.loads.0.clone());
+                    self.parts.tracker.spawn(async move {
+                        let found = cursor::load(&events, sequence).await;
+                        let found = found.map_err(|error| error.to_string());
+                        // The partition may have stopped meanwhile.
+                        let _ = loads.send(Loaded { lane, found });
+                    });
+                }
+            }
+        }
+    }
+
+    /// A body is there again: the call can start.
+    fn loaded(&mut self, loaded: Loaded) {
+        let Loaded { lane, found } = loaded;
+        let sequence = self.lanes.head(lane).map_or(0, |held| held.sequence);
+        match found {
+            Ok(Some(delivery)) => match decode(delivery.headers.as_ref(), &delivery.payload) {
+                Ok(event) => self.submit_loaded(lane, Body::new(delivery, event)),
+                Err(error) => self.finish_dead(lane, Reason::Undecodable, &error.to_string()),
+            },
+            Ok(None) => {
+                tracing::error!(
+                    plugin = %self.manifest().name, sequence,
+                    "an event aged out of EVENTS before it was handled"
+                );
+                let error = "the event left the store before it was handled: events.max_age \
+                             is shorter than the plug-in's backlog";
+                self.finish_dead(lane, Reason::AgedOut, error);
+            }
+            Err(error) => self.again(lane, &error),
+        }
+    }
+
+    fn submit_loaded(&mut self, lane: LaneId, body: Body) {
+        self.bodies += 1;
+        self.body_bytes += body.size();
+        let plugin = &self.parts.generation.manifest().name;
+        if let Some(held) = self.lanes.head(lane) {
+            held.body = Some(body);
+            if let Some(job) = held.job(lane, plugin) {
+                self.runners.submit(job);
+            }
+        }
+    }
+
+    /// A call came back: its outcome decides what becomes of the lane.
+    fn conclude(&mut self, finished: Finished) {
+        let Finished { lane, outcome } = finished;
+        match outcome {
+            Outcome::Done => {
+                self.parts.metrics.done.inc();
+                self.finish(lane);
+            }
+            Outcome::Duplicate => {
+                self.parts.metrics.duplicate.inc();
+                self.finish(lane);
+            }
+            Outcome::Again { error } => self.again(lane, &error),
+            Outcome::Retry {
+                after,
+                reason,
+                error,
+            } => self.retry(lane, after, reason, &error),
+            Outcome::Dead { reason, error } => {
+                if let Some(held) = self.lanes.head(lane) {
+                    held.attempts += 1;
+                }
+                self.finish_dead(lane, reason, &error);
+            }
+        }
+    }
+
+    fn finish(&mut self, lane: LaneId) -> Option<Held> {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        let held = self.lanes.finish(lane)?;
+        if let Some(body) = &held.body {
+            self.bodies -= 1;
+            self.body_bytes -= body.size();
+        }
+        let latency = clock::unix_millis().saturating_sub(held.event_time);
+        self.parts
+            .metrics
+            .handled_after(Duration::from_millis(latency));
+        Some(held)
+    }
+
+    fn finish_dead(&mut self, lane: LaneId, reason: Reason, error: &str) {
+        if let Some(held) = self.finish(lane) {
+            self.bury(&held, reason, error);
+        }
+    }
+
+    /// The same attempt again, soon: what went wrong was the host's own.
+    fn again(&mut self, lane: LaneId, error: &str) {
+        tracing::warn!(plugin = %self.manifest().name, %error, "the attempt is repeated");
+        self.in_flight = self.in_flight.saturating_sub(1);
+        self.lanes.park(lane, clock::unix_millis() + millis(AGAIN));
+    }
+
+    fn retry(&mut self, lane: LaneId, after: Option<Duration>, reason: Reason, error: &str) {
+        let Some(held) = self.lanes.head(lane) else {
+            return;
+        };
+        held.attempts += 1;
+        let policy = &self.parts.generation.manifest().retry;
+        let Some(delay) = backoff::next_delay(policy, held.attempts, after, rand::random()) else {
+            return self.finish_dead(lane, reason, error);
+        };
+        let due = clock::unix_millis() + millis(delay);
+        self.ledger.write_down(held.sequence, &held.retry(due));
+        held.written_down = true;
+        tracing::info!(
+            plugin = %self.parts.generation.manifest().name,
+            event = held.body.as_ref().map_or("", Body::event_id),
+            attempt = held.attempts, retry_in = ?delay, %error, "the event will be tried again"
+        );
+        self.parts.metrics.retry.inc();
+        self.in_flight = self.in_flight.saturating_sub(1);
+        self.lanes.park(lane, due);
+    }
+
+    fn bury(&mut self, held: &Held, reason: Reason, error: &str) {
+        let generation = &self.parts.generation;
+        tracing::warn!(
+            plugin = %generation.manifest().name,
+            event = held.body.as_ref().map_or("", Body::event_id),
+            sequence = held.sequence, attempts = held.attempts, reason = reason.as_str(), %error,
+            "dead letter"
+        );
+        self.parts.metrics.buried(reason);
+        let letter = held.dead_letter(generation, reason, error, self.parts.max_payload);
+        self.ledger.bury(letter, held.inbox_id(), held.written_down);
+    }
+
+    /// Puts into their lanes the events that an earlier owner wrote down and that stand
+    /// below `sequence`: everything that is read from now on comes after them.
+    fn resume_below(&mut self, sequence: u64) {
+        while let Some(entry) = self.waiting.first_entry()
+            && *entry.key() < sequence
+        {
+            let (sequence, retry) = entry.remove_entry();
+            let mut held = Held::new(sequence, retry.first);
+            held.resume(&retry);
+            let ordering = self.manifest().delivery.ordering;
+            let lane = route::lane(ordering, &held.key, sequence);
+            self.lanes.push_parked(lane, held, retry.due);
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        !self.draining
+            && self.bodies < MAX_BODIES
+            && self.body_bytes < MAX_BODY_BYTES
+            && self.lanes.held() < MAX_HELD
+            && self.commits_keep_up()
+    }
+
+    /// While the broker does not take commits, nothing new is started.
+    fn commits_keep_up(&self) -> bool {
+        self.ledger.staging().len() < MAX_BODIES
+    }
+
+    fn next_wake(&mut self) -> Instant {
+        let far = Instant::now() + HOUSEKEEPING;
+        let due = self.lanes.next_due().filter(|_| !self.draining);
+        let lane = due.map(|due| Instant::now() + clock::until(due));
+        let commit = self.writer.due(self.draining);
+        [lane, commit].into_iter().flatten().fold(far, Instant::min)
+    }
+
+    fn manifest(&self) -> &Manifest {
+        self.parts.generation.manifest()
+    }
+
+    fn standing(&self) -> Standing {
+        Standing {
+            parked: i64::try_from(self.lanes.parked()).unwrap_or(i64::MAX),
+            in_flight: i64::try_from(self.in_flight).unwrap_or(i64::MAX),
+            lag: i64::try_from(self.behind).unwrap_or(i64::MAX),
+        }
+    }
+
+    fn report(&mut self, now: Standing) {
+        self.parts.metrics.standing(self.reported, now);
+        self.reported = now;
+    }
+
+    /// Lets go of log messages that the dedup window has passed, and asks whether an idle
+    /// position may move up to the end of the store.
+    fn keep_house(&mut self) {
+        if let Some(sequence) = self.ledger.staging().expire(clock::unix_millis()) {
+            let (stream, subject) = (self.parts.ledger_stream.clone(), self.ledger.name().log());
+            self.parts.tracker.spawn(async move {
+                let purge = stream.purge().filter(&subject).sequence(sequence);
+                if let Err(error) = purge.await {
+                    tracing::warn!(%error, subject, "old log messages stay for now");
+                }
+            });
+        }
+        if self.lanes.held() == 0 && self.writer.is_idle() && self.waiting.is_empty() {
+            let asked_at = self.writer.position().last();
+            let (events, subjects) = (self.parts.events.clone(), self.parts.subjects.clone());
+            let answers = self.quiet.0.clone();
+            self.parts.tracker.spawn(async move {
+                let up_to = cursor::quiet_up_to(&events, &subjects, asked_at).await;
+                // The partition may have stopped meanwhile.
+                let _ = answers.send(Quiet { asked_at, up_to });
+            });
+        }
+    }
+
+    fn move_up(&mut self, quiet: Quiet) {
+        let position = self.writer.position();
+        if position.last() == quiet.asked_at
+            && let Some(up_to) = quiet.up_to
+        {
+            self.writer.skip_to(up_to);
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,12 @@
+//! Takes a component and events, gives answers: everything about the sandbox.
+
+mod bindings;
+pub mod call;
+mod convert;
+pub mod emit;
+pub mod engine;
+pub mod generation;
+mod imports;
+pub mod package;
+pub mod runners;
+pub mod store;

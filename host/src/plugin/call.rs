@@ -1,0 +1,266 @@
+//! Takes a generation and an event, gives the guest's answer and what it staged.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use wasmtime::{Store, Trap};
+
+use super::bindings::ConsumerPlugin;
+use super::bindings::sluicegate::plugin::types;
+use super::convert;
+use super::engine::Engine;
+use super::generation::Generation;
+use super::store::{Abort, CallContext, Staged, StoreData};
+use crate::event::Event;
+use crate::ledger::state::StateCache;
+use crate::manifest::Isolation;
+
+/// An instance is retired after this many calls, so that what it leaks stays small.
+const MAX_CALLS: u32 = 10_000;
+
+/// One call.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// The event.
+    pub event: Arc<Event>,
+    /// Its partition key.
+    pub key: String,
+    /// Stable across attempts, hosts and replays.
+    pub idempotency_key: String,
+    /// 1 for the first.
+    pub attempt: u32,
+    /// In the event store.
+    pub sequence: u64,
+    /// From the dead letters or the history.
+    pub is_replay: bool,
+    /// W3C trace context.
+    pub traceparent: String,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Returned {
+    /// The guest's answer, or what ended the call.
+    pub result: Result<(), Failure>,
+    /// What it staged, whatever the answer.
+    pub staged: Staged,
+    /// Linear memory of the instance, in bytes.
+    pub memory: usize,
+    /// How long the call took, with the start of the instance where it was a new one.
+    pub duration: Duration,
+}
+
+/// Why a call did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The guest asks for another attempt.
+    #[error("{message}")]
+    Retry {
+        /// Not before.
+        after: Option<Duration>,
+        /// The guest's words.
+        message: String,
+    },
+    /// The guest says that no attempt can help.
+    #[error("{0}")]
+    Reject(String),
+    /// The guest broke.
+    #[error("{0}")]
+    Trap(String),
+    /// The guest did not come back in time.
+    #[error("the call took longer than {0:?}")]
+    Timeout(Duration),
+    /// The guest wanted more memory than it may have.
+    #[error("the plug-in needs {wanted} bytes of memory; limits.memory allows {allowed}")]
+    Memory {
+        /// Bytes that it asked for.
+        wanted: usize,
+        /// Bytes that it may have.
+        allowed: usize,
+    },
+    /// The guest used more of something else than it may.
+    #[error("{0}")]
+    Limit(String),
+    /// The guest used a capability that it was not granted.
+    #[error("{0}")]
+    Forbidden(String),
+    /// The host could not do its part; not the guest's fault.
+    #[error("{0}")]
+    Host(String),
+}
+
+/// A live instance and its store.
+pub struct Instance {
+    store: Store<StoreData>,
+    guest: ConsumerPlugin,
+    calls: u32,
+}
+
+impl Generation {
+    /// Runs the guest on one event, on this thread.
+    pub fn call(&self, call: &Call, state: &Arc<StateCache>) -> Returned {
+        let started = Instant::now();
+        let timeout = self.manifest().delivery.timeout;
+        let deadline = started + timeout;
+        let mut instance = match self.instance(deadline) {
+            Ok(instance) => instance,
+            Err(failure) => {
+                return Returned {
+                    result: Err(failure),
+                    staged: Staged::default(),
+                    memory: 0,
+                    duration: started.elapsed(),
+                };
+            }
+        };
+        instance.begin(call, state, deadline);
+        let answer = instance.handle(call, timeout);
+        let (staged, memory) = instance.end();
+        let result = match answer {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(failure)) => Err(guest_failure(failure)),
+            Err(error) => Err(instance.failure(&error, timeout)),
+        };
+        let broken = matches!(
+            result,
+            Err(Failure::Trap(_)
+                | Failure::Timeout(_)
+                | Failure::Memory { .. }
+                | Failure::Limit(_)
+                | Failure::Forbidden(_)
+                | Failure::Host(_))
+        );
+        let grown = memory > self.manifest().limits.memory / 4 * 3;
+        let warm = self.manifest().limits.isolation == Isolation::Warm;
+        if warm && !broken && !grown && instance.calls < MAX_CALLS {
+            self.put_back(instance);
+        }
+        if 0 < staged.suppressed {
+            tracing::warn!(
+                plugin = %self.manifest().name, suppressed = staged.suppressed,
+                "the plug-in logged more lines than one call may"
+            );
+        }
+        Returned {
+            result,
+            staged,
+            memory,
+            duration: started.elapsed(),
+        }
+    }
+
+    fn instance(&self, deadline: Instant) -> Result<Instance, Failure> {
+        match self.take_warm() {
+            Some(instance) => Ok(instance),
+            None => self.start(deadline),
+        }
+    }
+
+    /// A new instance; its start function runs within the call's deadline.
+    fn start(&self, deadline: Instant) -> Result<Instance, Failure> {
+        let timeout = deadline.saturating_duration_since(Instant::now());
+        let mut store = self.store();
+        store.limiter(|data| &mut data.meter);
+        store.set_epoch_deadline(Engine::ticks(timeout));
+        let guest = match self.pre().instantiate(&mut store) {
+            Ok(guest) => guest,
+            Err(error) => return Err(failure(store.data(), &error, timeout)),
+        };
+        Ok(Instance {
+            store,
+            guest,
+            calls: 0,
+        })
+    }
+}
+
+impl Instance {
+    fn begin(&mut self, call: &Call, state: &Arc<StateCache>, deadline: Instant) {
+        let data = self.store.data_mut();
+        data.staged = Staged::default();
+        data.call = Some(CallContext {
+            event: Arc::clone(&call.event),
+            key: call.key.clone(),
+            idempotency_key: call.idempotency_key.clone(),
+            deadline,
+            state: Arc::clone(state),
+        });
+        let left = deadline.saturating_duration_since(Instant::now());
+        self.store.set_epoch_deadline(Engine::ticks(left));
+        self.calls += 1;
+    }
+
+    fn handle(
+        &mut self,
+        call: &Call,
+        timeout: Duration,
+    ) -> wasmtime::Result<Result<(), types::Failure>> {
+        let extensions = convert::extensions(&call.event);
+        let event = convert::event(&call.event, &extensions);
+        let delivery = types::Delivery {
+            attempt: call.attempt,
+            idempotency_key: &call.idempotency_key,
+            partition_key: &call.key,
+            sequence: call.sequence,
+            deadline_ms: u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX),
+            is_replay: call.is_replay,
+            traceparent: Some(&call.traceparent),
+        };
+        let consumer = self.guest.sluicegate_plugin_consumer();
+        consumer.call_handle(&mut self.store, event, delivery)
+    }
+
+    fn end(&mut self) -> (Staged, usize) {
+        let data = self.store.data_mut();
+        data.call = None;
+        (std::mem::take(&mut data.staged), data.meter.used())
+    }
+
+    fn failure(&self, error: &wasmtime::Error, timeout: Duration) -> Failure {
+        failure(self.store.data(), error, timeout)
+    }
+}
+
+fn guest_failure(failure: types::Failure) -> Failure {
+    match failure {
+        types::Failure::Retry(request) => Failure::Retry {
+            after: request.after_ms.map(Duration::from_millis),
+            message: request.message,
+        },
+        types::Failure::Reject(message) => Failure::Reject(message),
+    }
+}
+
+/// What ended a call that did not come back with an answer.
+fn failure(data: &StoreData, error: &wasmtime::Error, timeout: Duration) -> Failure {
+    if let Some(abort) = error.downcast_ref::<Abort>() {
+        return match abort {
+            Abort::Limit(text) => Failure::Limit(text.clone()),
+            Abort::Forbidden(text) => Failure::Forbidden(text.clone()),
+            Abort::Unavailable(error) => Failure::Host(error.to_string()),
+        };
+    }
+    if let Some(&Trap::Interrupt) = error.downcast_ref::<Trap>() {
+        return Failure::Timeout(timeout);
+    }
+    if let Some(wanted) = data.meter.refused {
+        return Failure::Memory {
+            wanted,
+            allowed: data.meter.limit(),
+        };
+    }
+    if error.is::<wasmtime::PoolConcurrencyLimitError>() {
+        return Failure::Host("no instance is free in the pool".to_owned());
+    }
+    // The last error line of the guest is the panic message that its hook wrote.
+    let said = data
+        .staged
+        .logs
+        .iter()
+        .rev()
+        .find(|(level, _)| *level == tracing::Level::ERROR)
+        .map(|(_, line)| format!(": {line}"))
+        .unwrap_or_default();
+    Failure::Trap(format!("{}{said}", error.root_cause()))
+}

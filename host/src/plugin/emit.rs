@@ -1,0 +1,161 @@
+//! Takes an event that a guest emitted and the event it was handling, gives the complete one and its subject.
+
+use sha2::{Digest, Sha256};
+use sluicegate_d365::slot;
+
+use super::store::{Abort, CallContext, Labels, MAX_VALUE};
+use crate::event::{AttributeValue, Event};
+use crate::manifest::subject_matches;
+
+/// An event that has passed this many plug-ins goes round in circles.
+pub const MAX_HOPS: i32 = 8;
+
+/// An event that is to leave with the commit.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Emitted {
+    /// With the slot: `d365.custom.contoso.business.order.raised.7`.
+    pub subject: String,
+    /// Complete and valid.
+    pub event: Event,
+}
+
+/// Checks the grant, fills what was left empty, and checks the result.
+///
+/// `index` counts the events of this call: the id comes from it and from the idempotency
+/// key, so that a call that is repeated emits the same event again.
+pub fn complete(
+    subject: &str,
+    mut event: Event,
+    call: &CallContext,
+    index: usize,
+    labels: &Labels,
+    granted: &[String],
+) -> Result<Emitted, Abort> {
+    check_subject(subject, granted)?;
+    let size = event.data.as_ref().map_or(0, bytes::Bytes::len);
+    if MAX_VALUE < size {
+        return Err(Abort::Limit(format!(
+            "the event emitted to {subject} has a body of {size} bytes; {MAX_VALUE} are allowed"
+        )));
+    }
+    let cause = &call.event;
+    if event.id.is_empty() {
+        event.id = format!("{}-{index}", call.idempotency_key);
+    }
+    if event.source.is_empty() {
+        event.source = format!("/sluicegate/{}", labels.plugin);
+    }
+    if event.time.is_none() {
+        event.time = Some(chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true));
+    }
+    let inherited = [
+        ("partitionkey", Some(call.key.clone())),
+        (
+            "correlationid",
+            Some(
+                cause
+                    .text("correlationid")
+                    .unwrap_or((&cause.id).into())
+                    .into_owned(),
+            ),
+        ),
+        ("causationid", Some(cause.id.clone())),
+        ("traceparent", cause.text("traceparent").map(Into::into)),
+        ("tracestate", cause.text("tracestate").map(Into::into)),
+    ];
+    for (name, value) in inherited {
+        if let Some(value) = value
+            && event.extension(name).is_none()
+        {
+            event
+                .extensions
+                .push((name.to_owned(), AttributeValue::Text(value)));
+        }
+    }
+    event.extensions.retain(|(name, _)| name != "sluicehops");
+    event.extensions.push((
+        "sluicehops".to_owned(),
+        AttributeValue::Integer(hops(cause) + 1),
+    ));
+    crate::event::validate(&event).map_err(|error| {
+        Abort::Forbidden(format!(
+            "the event emitted to {subject} is not a valid CloudEvent: {error}"
+        ))
+    })?;
+    let subject = format!("{subject}.{}", slot(event.partition_key()));
+    Ok(Emitted { subject, event })
+}
+
+/// How many plug-ins have emitted an event in the chain that led to this one.
+pub fn hops(event: &Event) -> i32 {
+    event
+        .text("sluicehops")
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(0)
+}
+
+/// The same for every attempt, host and replay of an event by a plug-in.
+pub fn idempotency_key(plugin: &str, event: &Event) -> String {
+    let mut hash = Sha256::new();
+    hash.update(plugin);
+    hash.update([0]);
+    hash.update(event.inbox_id());
+    hash.finalize()
+        .iter()
+        .take(16)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+fn check_subject(subject: &str, granted: &[String]) -> Result<(), Abort> {
+    let tokens: Vec<&str> = subject.split('.').collect();
+    let plain = tokens.iter().all(|token| {
+        !token.is_empty()
+            && token.bytes().all(|byte| {
+                byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte)
+            })
+    });
+    let ours = matches!(tokens.as_slice(), ["d365", origin, ..] if *origin != "replay");
+    if tokens.len() != 6 || !plain || !ours {
+        return Err(Abort::Forbidden(format!(
+            "{subject:?} is not a subject to emit to: it has to be \
+             d365.<origin>.<environment>.<kind>.<name>.<action> in [a-z0-9_-], without the slot"
+        )));
+    }
+    // A grant may be written with or without the slot's place.
+    let with_slot = format!("{subject}.0");
+    if granted
+        .iter()
+        .any(|grant| subject_matches(grant, subject) || subject_matches(grant, &with_slot))
+    {
+        return Ok(());
+    }
+    Err(Abort::Forbidden(format!(
+        "emitting to {subject} is not granted; capabilities.emit allows {granted:?}"
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_granted_plain_subjects_pass() {
+        let granted = ["d365.custom.>".to_owned(), "d365.replay.>".to_owned()];
+        assert!(check_subject("d365.custom.x.business.order.raised", &granted).is_ok());
+        for subject in [
+            "d365.dataverse.x.record.account.update",
+            "d365.custom.x.business.order",
+            "d365.custom.x.business.order.raised.3",
+            "d365.custom.X.business.order.raised",
+            "d365.custom.*.business.order.raised",
+            "d365.custom..business.order.raised",
+            "d365.replay.credit-hold.business.order.raised",
+            "ledger.p.0.log.a.b",
+            "",
+        ] {
+            let error = check_subject(subject, &granted).expect_err(subject);
+            assert!(matches!(error, Abort::Forbidden(_)), "{subject}");
+        }
+    }
+}

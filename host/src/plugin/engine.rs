@@ -1,0 +1,92 @@
+//! Takes nothing, gives the wasmtime engine that all plug-ins share, and its clock.
+
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
+use std::time::Duration;
+
+use wasmtime::{
+    Config, Enabled, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, Strategy,
+};
+
+/// How often the epoch moves on: the grain of every call's deadline.
+pub const TICK: Duration = Duration::from_millis(5);
+
+/// The largest memory that a manifest may ask for.
+pub const MAX_MEMORY: usize = 1 << 32;
+
+const MAX_INSTANCES: u32 = 1_000;
+
+/// The engine, with one thread that moves its epoch on. The thread ends with the engine.
+pub struct Engine {
+    engine: wasmtime::Engine,
+    _stop_ticker: SyncSender<()>,
+}
+
+impl Engine {
+    /// Builds the engine and starts its ticker.
+    ///
+    /// Errors when this machine cannot reserve the address space of the instance pool.
+    pub fn new() -> wasmtime::Result<Self> {
+        let engine = wasmtime::Engine::new(&config())?;
+        let (stop, stopped) = sync_channel::<()>(0);
+        let ticking = engine.weak();
+        std::thread::Builder::new()
+            .name("epoch".to_owned())
+            .spawn(move || {
+                while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(TICK) {
+                    match ticking.upgrade() {
+                        Some(engine) => engine.increment_epoch(),
+                        None => break,
+                    }
+                }
+            })?;
+        Ok(Self {
+            engine,
+            _stop_ticker: stop,
+        })
+    }
+
+    /// The wasmtime engine.
+    pub fn wasmtime(&self) -> &wasmtime::Engine {
+        &self.engine
+    }
+
+    /// The number of ticks after which a call of this length is over.
+    pub fn ticks(timeout: Duration) -> u64 {
+        let ticks = timeout.as_micros().div_ceil(TICK.as_micros());
+        // The tick under way counts as none.
+        u64::try_from(ticks)
+            .unwrap_or(u64::MAX / 4)
+            .saturating_add(1)
+    }
+}
+
+fn config() -> Config {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(MAX_INSTANCES)
+        .total_core_instances(4 * MAX_INSTANCES)
+        .total_memories(MAX_INSTANCES)
+        .total_tables(4 * MAX_INSTANCES)
+        .max_core_instances_per_component(64)
+        .max_memories_per_component(8)
+        .max_tables_per_component(32)
+        .table_elements(200_000)
+        .max_memory_size(MAX_MEMORY)
+        .linear_memory_keep_resident(1 << 20)
+        .table_keep_resident(64 << 10)
+        .pagemap_scan(Enabled::Auto);
+    // Memory protection keys are not even compiled in: together with copy-on-write images
+    // they let one instance read another's memory (wasmtime #13982).
+    let mut config = Config::new();
+    config
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
+        .strategy(Strategy::Cranelift)
+        .cranelift_opt_level(OptLevel::Speed)
+        .epoch_interruption(true)
+        .memory_init_cow(true)
+        .memory_reservation(MAX_MEMORY as u64)
+        .memory_guard_size(32 << 20)
+        .max_wasm_stack(512 << 10)
+        .wasm_memory64(false)
+        .parallel_compilation(true);
+    config
+}

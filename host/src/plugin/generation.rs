@@ -1,0 +1,153 @@
+//! Takes a component's bytes and its manifest, gives a generation: one loaded build, ready to be called.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use wasmtime::Store;
+use wasmtime::component::{Component, HasSelf, Linker};
+
+use super::bindings::{ConsumerPlugin, ConsumerPluginPre};
+use super::call::Instance;
+use super::engine::Engine;
+use super::package;
+use super::store::{Labels, Meter, Staged, StoreData};
+use crate::manifest::Manifest;
+
+/// Warm instances that wait for a call.
+const MAX_IDLE: usize = 16;
+
+/// Why a component cannot be run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Not a component, or without a manifest.
+    #[error(transparent)]
+    Package(#[from] package::Error),
+    /// It wants something that it was not granted.
+    #[error("the component imports {import}, which is not granted: {remedy}")]
+    NotGranted {
+        /// The import as it stands in the component.
+        import: String,
+        /// What would grant it.
+        remedy: String,
+    },
+    /// Cranelift refuses it.
+    #[error("the component cannot be compiled: {0}")]
+    Compile(String),
+    /// Its imports or exports have other types than `wit/` says.
+    #[error("the component does not fit the world sluicegate:plugin/consumer-plugin: {0}")]
+    Link(String),
+}
+
+/// One loaded build of a plug-in.
+pub struct Generation {
+    manifest: Manifest,
+    digest: String,
+    pre: ConsumerPluginPre<StoreData>,
+    engine: Arc<Engine>,
+    config: Arc<BTreeMap<String, String>>,
+    emit: Arc<[String]>,
+    labels: Arc<Labels>,
+    idle: Mutex<Vec<Instance>>,
+}
+
+impl Generation {
+    /// Compiles and links a component. Takes seconds for a big one: not on a runtime thread.
+    pub fn load(engine: &Arc<Engine>, bytes: &[u8], manifest: Manifest) -> Result<Self, Error> {
+        for import in package::imports(bytes)? {
+            check_grant(&import, &manifest)?;
+        }
+        let component = Component::new(engine.wasmtime(), bytes)
+            .map_err(|error| Error::Compile(format!("{error:#}")))?;
+        let mut linker = Linker::new(engine.wasmtime());
+        ConsumerPlugin::add_to_linker::<_, HasSelf<_>>(&mut linker, |data| data)
+            .map_err(|error| Error::Link(format!("{error:#}")))?;
+        let pre = linker
+            .instantiate_pre(&component)
+            .and_then(ConsumerPluginPre::new)
+            .map_err(|error| Error::Link(format!("{error:#}")))?;
+        Ok(Self {
+            digest: package::digest(bytes),
+            pre,
+            engine: Arc::clone(engine),
+            config: Arc::new(manifest.config.clone()),
+            emit: manifest.capabilities.emit.clone().into(),
+            labels: Arc::new(Labels {
+                plugin: manifest.name.clone(),
+                version: manifest.version.clone(),
+            }),
+            idle: Mutex::default(),
+            manifest,
+        })
+    }
+
+    /// What the plug-in asked for and was left.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// `sha256:<hex>` of the component.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    pub(super) fn pre(&self) -> &ConsumerPluginPre<StoreData> {
+        &self.pre
+    }
+
+    pub(super) fn store(&self) -> Store<StoreData> {
+        Store::new(
+            self.engine.wasmtime(),
+            StoreData {
+                call: None,
+                staged: Staged::default(),
+                config: Arc::clone(&self.config),
+                emit: Arc::clone(&self.emit),
+                labels: Arc::clone(&self.labels),
+                meter: Meter::new(self.manifest.limits.memory),
+            },
+        )
+    }
+
+    pub(super) fn take_warm(&self) -> Option<Instance> {
+        self.idle.lock().pop()
+    }
+
+    pub(super) fn put_back(&self, instance: Instance) {
+        let mut idle = self.idle.lock();
+        if idle.len() < MAX_IDLE {
+            idle.push(instance);
+        }
+    }
+}
+
+impl std::fmt::Debug for Generation {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Generation")
+            .field("name", &self.manifest.name)
+            .field("version", &self.manifest.version)
+            .field("digest", &self.digest)
+            .finish_non_exhaustive()
+    }
+}
+
+fn check_grant(import: &str, manifest: &Manifest) -> Result<(), Error> {
+    let refused = |remedy: &str| {
+        Err(Error::NotGranted {
+            import: import.to_owned(),
+            remedy: remedy.to_owned(),
+        })
+    };
+    let Some(interface) = import.strip_prefix("sluicegate:plugin/") else {
+        return refused("a plug-in may import the interfaces of sluicegate:plugin only");
+    };
+    match interface.split('@').next().unwrap_or_default() {
+        "types" | "log" | "config" => Ok(()),
+        "state" if manifest.capabilities.state => Ok(()),
+        "state" => refused("the manifest needs `state = true` in [capabilities]"),
+        "outbox" if !manifest.capabilities.emit.is_empty() => Ok(()),
+        "outbox" => refused("the manifest needs `emit = [\"<subjects>\"]` in [capabilities]"),
+        _ => refused("this host has no such interface"),
+    }
+}

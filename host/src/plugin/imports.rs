@@ -1,0 +1,137 @@
+//! Takes what a guest asks of the host, gives it: log, config, state, outbox.
+
+use bytes::Bytes;
+use tracing::Level;
+
+use super::bindings::sluicegate::plugin::{config, log, outbox, state, types};
+use super::convert;
+use super::emit;
+use super::store::{
+    Abort, MAX_EMITTED, MAX_KEY, MAX_LOG_LINE, MAX_LOG_LINES, MAX_VALUE, StoreData, patience,
+};
+
+impl types::Host for StoreData {}
+
+impl log::Host for StoreData {
+    fn log(&mut self, level: log::Level, message: String) -> wasmtime::Result<()> {
+        if MAX_LOG_LINES <= self.staged.logs.len() {
+            self.staged.suppressed += 1;
+            return Ok(());
+        }
+        let line = cut(message, MAX_LOG_LINE);
+        let (plugin, version) = (&self.labels.plugin, &self.labels.version);
+        let (event, correlation) = match &self.call {
+            Some(call) => (call.event.id.as_str(), call.event.text("correlationid")),
+            None => ("", None),
+        };
+        let correlation = correlation.unwrap_or_default();
+        macro_rules! line {
+            ($level:expr) => {{
+                tracing::event!(
+                    target: "plugin", $level, %plugin, %version, event, %correlation, "{line}"
+                );
+                $level
+            }};
+        }
+        let level = match level {
+            log::Level::Trace => line!(Level::TRACE),
+            log::Level::Debug => line!(Level::DEBUG),
+            log::Level::Info => line!(Level::INFO),
+            log::Level::Warn => line!(Level::WARN),
+            log::Level::Error => line!(Level::ERROR),
+        };
+        self.staged.logs.push((level, line));
+        Ok(())
+    }
+}
+
+impl config::Host for StoreData {
+    fn get(&mut self, key: String) -> wasmtime::Result<Option<String>> {
+        Ok(self.config.get(&key).cloned())
+    }
+}
+
+impl state::Host for StoreData {
+    fn get(&mut self, key: String) -> wasmtime::Result<Option<Vec<u8>>> {
+        check_key(&key)?;
+        if let Some(written) = self.staged.writes.get(&key) {
+            return Ok(written.as_deref().map(<[u8]>::to_vec));
+        }
+        let call = self.call()?;
+        let (value, version) = call
+            .state
+            .get(&key, patience(call.deadline))
+            .map_err(Abort::from)?;
+        // The first version that the call saw counts: a later one makes the call stale.
+        self.staged.reads.entry(key).or_insert(version);
+        Ok(value.as_deref().map(<[u8]>::to_vec))
+    }
+
+    fn put(&mut self, key: String, value: Vec<u8>) -> wasmtime::Result<()> {
+        check_key(&key)?;
+        self.call()?;
+        if MAX_VALUE < value.len() {
+            let size = value.len();
+            return Err(limit(format!(
+                "the value of state key {key:?} has {size} bytes; {MAX_VALUE} are allowed"
+            )));
+        }
+        Ok(self.write(key, Some(Bytes::from(value)))?)
+    }
+
+    fn delete(&mut self, key: String) -> wasmtime::Result<()> {
+        check_key(&key)?;
+        self.call()?;
+        Ok(self.write(key, None)?)
+    }
+}
+
+impl outbox::Host for StoreData {
+    fn emit(&mut self, subject: String, event: types::EventResult) -> wasmtime::Result<()> {
+        let index = self.staged.emitted.len();
+        if MAX_EMITTED <= index {
+            return Err(limit(format!(
+                "the call emits more than {MAX_EMITTED} events"
+            )));
+        }
+        let event = convert::emitted(event);
+        let call = self.call()?;
+        let emitted = emit::complete(&subject, event, call, index, &self.labels, &self.emit)?;
+        self.stage(emitted.event.data.as_ref().map_or(0, Bytes::len) + 1024)?;
+        self.staged.emitted.push(emitted);
+        Ok(())
+    }
+}
+
+fn check_key(key: &str) -> wasmtime::Result<()> {
+    if key.is_empty() || MAX_KEY < key.len() {
+        let length = key.len();
+        return Err(limit(format!(
+            "a state key has {length} bytes; 1 to {MAX_KEY} are allowed"
+        )));
+    }
+    Ok(())
+}
+
+fn limit(text: String) -> wasmtime::Error {
+    Abort::Limit(text).into()
+}
+
+fn cut(mut text: String, bytes: usize) -> String {
+    if bytes < text.len() {
+        text.truncate(text.floor_char_boundary(bytes));
+        text.push('…');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_line_is_cut_at_a_character() {
+        assert_eq!(cut("grüße".to_owned(), 3), "gr…");
+        assert_eq!(cut("abc".to_owned(), 3), "abc");
+    }
+}

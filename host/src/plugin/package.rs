@@ -1,0 +1,240 @@
+//! Takes a core module and a manifest, gives a plug-in in one file, and reads such a file back.
+//!
+//! A plug-in file is a WebAssembly component with its `plugin.toml` in a custom section,
+//! so that what an operator copies, digests and rolls back is one thing.
+
+use sha2::{Digest, Sha256};
+use wasm_encoder::{Component, ComponentSection, CustomSection};
+use wasmparser::{
+    BinaryReader, BinaryReaderError, ComponentExportSectionReader, ComponentImportSectionReader,
+    Validator, WasmFeatures,
+};
+
+/// The custom section that holds the text of `plugin.toml`.
+pub const MANIFEST_SECTION: &str = "sluicegate:manifest";
+
+const MAGIC: &[u8] = b"\0asm";
+const MODULE: [u8; 4] = [1, 0, 0, 0];
+const COMPONENT: [u8; 4] = [0x0d, 0, 1, 0];
+const HEADER: usize = 8;
+const CUSTOM_ID: u8 = 0;
+const IMPORT_ID: u8 = 10;
+const EXPORT_ID: u8 = 11;
+
+/// Why a file is not a plug-in, or could not be made one.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The bytes do not begin as WebAssembly does.
+    #[error(
+        "not WebAssembly: the file does not begin with the bytes `\\0asm`; give a .wasm file \
+         (text format is not read)"
+    )]
+    NotWasm,
+    /// WebAssembly of a binary version that is neither module nor component.
+    #[error(
+        "WebAssembly of the binary version {0:02x?}, which is neither a core module \
+         (01 00 00 00) nor a component (0d 00 01 00); build it with a current toolchain"
+    )]
+    UnknownVersion([u8; 4]),
+    /// A core module where a component is needed.
+    #[error(
+        "a core module, not a component; `sluice build --module FILE --manifest plugin.toml` \
+         makes a plug-in of it"
+    )]
+    CoreModule,
+    /// A component where a core module is needed.
+    #[error("a component already; give the core module that cargo built, or use the file as it is")]
+    AlreadyComponent,
+    /// The binary breaks off, or a section is not what it says.
+    #[error("damaged WebAssembly at byte {offset:#x}: {message}; build or copy the file again")]
+    Malformed {
+        /// Where, counted from the start of the file.
+        offset: usize,
+        /// What the parser found.
+        message: String,
+    },
+    /// The module is sound, but does not fit the plug-in world.
+    #[error("the module cannot become a component: {message}; {advice}")]
+    NotAPlugin {
+        /// What the encoder found.
+        message: String,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// No manifest in the component.
+    #[error(
+        "no manifest: the component has no custom section `sluicegate:manifest`; make the file \
+         with `sluice build`"
+    )]
+    NoManifest,
+    /// The manifest is not text.
+    #[error(
+        "the manifest in the component is not UTF-8 from its byte {valid_up_to} on; save \
+         plugin.toml as UTF-8 and run `sluice build` again"
+    )]
+    ManifestNotUtf8 {
+        /// The number of bytes that are fine.
+        valid_up_to: usize,
+    },
+}
+
+impl From<BinaryReaderError> for Error {
+    fn from(error: BinaryReaderError) -> Self {
+        Self::Malformed {
+            offset: error.offset(),
+            message: error.message().to_owned(),
+        }
+    }
+}
+
+/// Makes a component of a core module that was built against `wit/`, and validates it.
+///
+/// Errors when the bytes are no sound core module, or the module does not export
+/// `sluicegate:plugin/consumer`.
+pub fn componentize(core_module: &[u8]) -> Result<Vec<u8>, Error> {
+    match version(core_module)? {
+        MODULE => {}
+        COMPONENT => return Err(Error::AlreadyComponent),
+        other => return Err(Error::UnknownVersion(other)),
+    }
+    // The encoder takes its input on trust.
+    Validator::new_with_features(WasmFeatures::all()).validate_all(core_module)?;
+    let component = wit_component::ComponentEncoder::default()
+        .validate(true)
+        .module(core_module)
+        .and_then(|mut encoder| encoder.encode())
+        .map_err(|error| Error::NotAPlugin {
+            message: format!("{error:#}"),
+            advice: "it must be built for wasm32-unknown-unknown with the sluicegate-guest crate",
+        })?;
+    if !exports_a_consumer(&component)? {
+        return Err(Error::NotAPlugin {
+            message: "it does not export sluicegate:plugin/consumer".to_owned(),
+            advice: "mark the function that handles events with #[consumer], and set \
+                     `crate-type = [\"cdylib\"]` in Cargo.toml",
+        });
+    }
+    Ok(component)
+}
+
+/// Gives the component with the manifest in it, in place of one that was there.
+pub fn embed_manifest(component: &[u8], manifest_toml: &str) -> Result<Vec<u8>, Error> {
+    let mut packed = Vec::with_capacity(component.len() + manifest_toml.len() + 64);
+    packed.extend_from_slice(Component::HEADER.as_slice());
+    for section in sections(component)? {
+        if section.custom_name()? != Some(MANIFEST_SECTION) {
+            packed.extend_from_slice(section.whole);
+        }
+    }
+    CustomSection {
+        name: MANIFEST_SECTION.into(),
+        data: manifest_toml.as_bytes().into(),
+    }
+    .append_to_component(&mut packed);
+    Ok(packed)
+}
+
+/// The text of the manifest that the component carries.
+pub fn manifest_text(component: &[u8]) -> Result<String, Error> {
+    for section in sections(component)? {
+        if section.custom_name()? == Some(MANIFEST_SECTION) {
+            let mut content = section.content;
+            content.read_string()?;
+            let rest = content.bytes_remaining();
+            let text = std::str::from_utf8(content.read_bytes(rest)?);
+            return text
+                .map(str::to_owned)
+                .map_err(|error| Error::ManifestNotUtf8 {
+                    valid_up_to: error.valid_up_to(),
+                });
+        }
+    }
+    Err(Error::NoManifest)
+}
+
+/// What the component wants from its host: the names of all its imports, in its own
+/// order, such as `sluicegate:plugin/state@0.1.0`.
+pub fn imports(component: &[u8]) -> Result<Vec<String>, Error> {
+    let mut names = Vec::new();
+    for section in sections(component)? {
+        if section.id == IMPORT_ID {
+            for import in ComponentImportSectionReader::new(section.content)? {
+                names.push(import?.name.name.to_owned());
+            }
+        }
+    }
+    Ok(names)
+}
+
+fn exports_a_consumer(component: &[u8]) -> Result<bool, Error> {
+    for section in sections(component)? {
+        if section.id == EXPORT_ID {
+            for export in ComponentExportSectionReader::new(section.content)? {
+                if export?.name.name.starts_with("sluicegate:plugin/consumer@") {
+                    return Ok(true);
+                }
+            }
+        }
+    }
+    Ok(false)
+}
+
+/// The content's name in the object store and in dead letters: `sha256:` and 64 hex digits.
+pub fn digest(bytes: &[u8]) -> String {
+    let mut text = String::from("sha256:");
+    for byte in Sha256::digest(bytes) {
+        text.push_str(&format!("{byte:02x}"));
+    }
+    text
+}
+
+/// One section of a component, without a look into what is nested in it.
+struct Section<'a> {
+    id: u8,
+    /// With the id and the size in front.
+    whole: &'a [u8],
+    content: BinaryReader<'a>,
+}
+
+impl<'a> Section<'a> {
+    /// The name of a custom section; `None` for every other.
+    fn custom_name(&self) -> Result<Option<&'a str>, Error> {
+        Ok(match self.id {
+            CUSTOM_ID => Some(self.content.clone().read_string()?),
+            _ => None,
+        })
+    }
+}
+
+/// All sections of a component, in their order.
+fn sections(component: &[u8]) -> Result<Vec<Section<'_>>, Error> {
+    match version(component)? {
+        COMPONENT => {}
+        MODULE => return Err(Error::CoreModule),
+        other => return Err(Error::UnknownVersion(other)),
+    }
+    let mut reader = BinaryReader::new(component, 0);
+    reader.read_bytes(HEADER)?;
+    let mut sections = Vec::new();
+    while !reader.eof() {
+        let from = reader.current_position();
+        let id = reader.read_u8()?;
+        let content = reader.read_reader()?;
+        let whole = component.get(from..reader.current_position());
+        sections.push(Section {
+            id,
+            whole: whole.unwrap_or_default(),
+            content,
+        });
+    }
+    Ok(sections)
+}
+
+/// The four bytes behind the magic number.
+fn version(wasm: &[u8]) -> Result<[u8; 4], Error> {
+    let rest = wasm.strip_prefix(MAGIC).ok_or(Error::NotWasm)?;
+    rest.first_chunk().copied().ok_or_else(|| Error::Malformed {
+        offset: wasm.len(),
+        message: "the file ends within its first 8 bytes".to_owned(),
+    })
+}

@@ -1,0 +1,153 @@
+//! Takes deliveries that may run, gives their outcomes: the calls of one partition, beside each other.
+//!
+//! A runner is a thread that works on the queue until it is empty. Each partition has its
+//! own few, so a plug-in that spins keeps its own runners busy and nobody else's; the
+//! operating system shares the cores between them.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio_util::task::TaskTracker;
+
+use super::call::{Call, Returned};
+use super::generation::Generation;
+use crate::lane::LaneId;
+use crate::ledger::Ledger;
+use crate::ledger::inbox::InboxId;
+use crate::ledger::staging::Accepted;
+use crate::metrics::PluginMetrics;
+use crate::outcome::{self, Outcome};
+
+/// A delivery on its way through a call.
+#[derive(Debug)]
+pub struct Job {
+    /// Where it came from.
+    pub lane: LaneId,
+    /// What it is finished under in the inbox.
+    pub inbox: InboxId,
+    /// Attempts are written down in the ledger and have to be taken off.
+    pub written_down: bool,
+    /// The call.
+    pub call: Call,
+}
+
+/// A delivery after its call.
+#[derive(Debug)]
+pub struct Finished {
+    /// Where it came from.
+    pub lane: LaneId,
+    /// What became of it; `Done` and `Duplicate` are settled already.
+    pub outcome: Outcome,
+}
+
+#[derive(Default)]
+struct Queue {
+    jobs: VecDeque<Job>,
+    running: usize,
+}
+
+/// The queue of one partition and the runners that work on it.
+pub struct Runners {
+    generation: Arc<Generation>,
+    ledger: Arc<Ledger>,
+    metrics: PluginMetrics,
+    queue: Mutex<Queue>,
+    max_running: usize,
+    finished: UnboundedSender<Finished>,
+    tracker: TaskTracker,
+}
+
+impl Runners {
+    /// Runners of this generation whose outcomes go to `finished`. That channel needs no
+    /// bound: it holds no more than the deliveries that are in flight.
+    pub fn new(
+        generation: Arc<Generation>,
+        ledger: Arc<Ledger>,
+        metrics: PluginMetrics,
+        finished: UnboundedSender<Finished>,
+        tracker: TaskTracker,
+    ) -> Arc<Self> {
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        let max_running = cores.min(generation.manifest().delivery.max_in_flight);
+        Arc::new(Self {
+            generation,
+            ledger,
+            metrics,
+            queue: Mutex::default(),
+            max_running,
+            finished,
+            tracker,
+        })
+    }
+
+    /// Puts a delivery in the queue, and starts another runner when there is a place.
+    pub fn submit(self: &Arc<Self>, job: Job) {
+        let mut queue = self.queue.lock();
+        queue.jobs.push_back(job);
+        if queue.running < self.max_running.min(queue.jobs.len()) {
+            queue.running += 1;
+            let runners = Arc::clone(self);
+            self.tracker.spawn_blocking(move || runners.work());
+        }
+    }
+
+    fn work(&self) {
+        loop {
+            let job = {
+                let mut queue = self.queue.lock();
+                match queue.jobs.pop_front() {
+                    Some(job) => job,
+                    None => {
+                        queue.running -= 1;
+                        return;
+                    }
+                }
+            };
+            let lane = job.lane;
+            // A defect of the host's must not leave the lane waiting for ever.
+            let outcome = catch_unwind(AssertUnwindSafe(|| self.run(&job))).unwrap_or_else(|_| {
+                Outcome::Again {
+                    error: "the host panicked around the call".to_owned(),
+                }
+            });
+            // Nobody listens any more when the partition was given up; then nothing of
+            // this may count, and nothing does.
+            let _ = self.finished.send(Finished { lane, outcome });
+        }
+    }
+
+    fn run(&self, job: &Job) -> Outcome {
+        loop {
+            if self.ledger.is_finished(&job.inbox) {
+                self.ledger.duplicate(job.call.sequence, job.written_down);
+                return Outcome::Duplicate;
+            }
+            let Returned {
+                result,
+                staged,
+                duration,
+                memory,
+            } = self.generation.call(&job.call, self.ledger.state());
+            self.metrics.called(duration, memory);
+            if let Err(failure) = result {
+                return outcome::of(failure);
+            }
+            match self
+                .ledger
+                .accept(job.call.sequence, job.inbox, job.written_down, staged)
+            {
+                Accepted::Yes => return Outcome::Done,
+                Accepted::Duplicate => {
+                    self.ledger.duplicate(job.call.sequence, job.written_down);
+                    return Outcome::Duplicate;
+                }
+                // As if the deliveries had run one after another: this one comes after
+                // the one whose write it missed.
+                Accepted::Stale => drop(self.metrics.reran.inc()),
+            }
+        }
+    }
+}

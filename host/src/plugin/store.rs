@@ -1,0 +1,195 @@
+//! Takes one call's context, gives the data behind a wasmtime store: what the imports act on, and its limits.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::time::{Duration, Instant};
+use wasmtime::ResourceLimiter;
+
+use super::emit::Emitted;
+use crate::event::Event;
+use crate::ledger::state::{Reads, StateCache, Writes};
+
+/// Lines that one call may log; the rest is counted.
+pub const MAX_LOG_LINES: usize = 200;
+/// Bytes of one log line; the rest is cut.
+pub const MAX_LOG_LINE: usize = 8 << 10;
+/// Events that one call may emit.
+pub const MAX_EMITTED: usize = 200;
+/// State keys that one call may write.
+pub const MAX_STATE_WRITES: usize = 200;
+/// Bytes of one state value, and of one emitted event's body: what a message can carry.
+pub const MAX_VALUE: usize = 900 << 10;
+/// Bytes of a state key.
+pub const MAX_KEY: usize = 512;
+/// Bytes that one call may stage in all: what one commit can carry.
+pub const MAX_STAGED: usize = 3 << 20;
+const MAX_TABLE_ELEMENTS: usize = 200_000;
+
+/// What the plug-in and its event are called in the log.
+#[derive(Debug, Clone)]
+pub struct Labels {
+    /// The plug-in's name.
+    pub plugin: String,
+    /// The plug-in's version.
+    pub version: String,
+}
+
+/// Everything that one call may see and does.
+#[derive(Debug)]
+pub struct CallContext {
+    /// The event that is handled.
+    pub event: Arc<Event>,
+    /// Its partition key, which emitted events inherit.
+    pub key: String,
+    /// Stable across attempts, hosts and replays.
+    pub idempotency_key: String,
+    /// When the call is over.
+    pub deadline: Instant,
+    /// The plug-in's values.
+    pub state: Arc<StateCache>,
+}
+
+/// What one call staged and said. Nothing of it has taken effect yet.
+#[derive(Debug, Default)]
+pub struct Staged {
+    /// The state that was read, for the check at acceptance.
+    pub reads: Reads,
+    /// The state that is to be written.
+    pub writes: Writes,
+    /// The events that are to leave.
+    pub emitted: Vec<Emitted>,
+    /// Bytes of writes and emitted events.
+    pub bytes: usize,
+    /// The lines that were logged, bounded.
+    pub logs: Vec<(tracing::Level, String)>,
+    /// Lines over the bound.
+    pub suppressed: usize,
+}
+
+/// Why an import ended the call.
+#[derive(Debug, thiserror::Error)]
+pub enum Abort {
+    /// More than a call may use.
+    #[error("{0}")]
+    Limit(String),
+    /// A capability that the manifest does not have or the operator took away.
+    #[error("{0}")]
+    Forbidden(String),
+    /// The broker could not be asked; not the plug-in's doing.
+    #[error(transparent)]
+    Unavailable(#[from] crate::ledger::state::Error),
+}
+
+/// The data of a store.
+#[derive(Debug)]
+pub struct StoreData {
+    /// The call under way.
+    pub call: Option<CallContext>,
+    /// What it staged.
+    pub staged: Staged,
+    /// The plug-in's config.
+    pub config: Arc<BTreeMap<String, String>>,
+    /// Granted subjects for emitted events.
+    pub emit: Arc<[String]>,
+    /// What it is called in the log.
+    pub labels: Arc<Labels>,
+    /// Its memory and tables.
+    pub meter: Meter,
+}
+
+impl StoreData {
+    /// The call under way. An import that runs while the component is instantiated has none.
+    pub fn call(&self) -> Result<&CallContext, Abort> {
+        self.call.as_ref().ok_or_else(|| {
+            Abort::Forbidden("state and outbox cannot be used while the plug-in starts".to_owned())
+        })
+    }
+
+    /// Stages a write, within the limits.
+    pub fn write(&mut self, key: String, value: Option<Bytes>) -> Result<(), Abort> {
+        let size = key.len() + value.as_ref().map_or(0, Bytes::len);
+        self.stage(size)?;
+        let writes = &mut self.staged.writes;
+        if MAX_STATE_WRITES <= writes.len() && !writes.contains_key(&key) {
+            return Err(Abort::Limit(format!(
+                "the call writes more than {MAX_STATE_WRITES} state keys"
+            )));
+        }
+        writes.insert(key, value);
+        Ok(())
+    }
+
+    /// Counts bytes that are to be staged, within the limit.
+    pub fn stage(&mut self, size: usize) -> Result<(), Abort> {
+        self.staged.bytes = self.staged.bytes.saturating_add(size);
+        if MAX_STAGED < self.staged.bytes {
+            return Err(Abort::Limit(format!(
+                "the call stages more than {MAX_STAGED} bytes of state and events"
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// Counts linear memory against the manifest's limit.
+#[derive(Debug)]
+pub struct Meter {
+    limit: usize,
+    used: usize,
+    /// A growth was refused: what the guest does next, usually a trap, comes from that.
+    pub refused: Option<usize>,
+}
+
+impl Meter {
+    /// Allows `limit` bytes over all memories of the component.
+    pub fn new(limit: usize) -> Self {
+        Self {
+            limit,
+            used: 0,
+            refused: None,
+        }
+    }
+
+    /// Bytes of linear memory in use.
+    pub fn used(&self) -> usize {
+        self.used
+    }
+
+    /// Bytes that are allowed.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+}
+
+impl ResourceLimiter for Meter {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let wanted = self.used.saturating_sub(current).saturating_add(desired);
+        if self.limit < wanted {
+            self.refused = Some(wanted);
+            return Ok(false);
+        }
+        self.used = wanted;
+        Ok(true)
+    }
+
+    fn table_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        Ok(desired <= MAX_TABLE_ELEMENTS)
+    }
+}
+
+/// How long an import may wait for the broker: what is left of the call.
+pub fn patience(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now())
+}

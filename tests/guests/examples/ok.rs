@@ -1,0 +1,8 @@
+//! Does nothing.
+
+use sluicegate_guest::*;
+
+#[consumer]
+fn handle(_event: Event) -> Outcome {
+    Ok(())
+}

@@ -1,0 +1,12 @@
+//! Never returns, after it staged an event that must not be seen.
+
+use sluicegate_guest::*;
+use sluicegate_test_guests::echo;
+
+#[consumer]
+fn handle(event: Event, delivery: Delivery) -> Outcome {
+    echo(&event, &delivery)?;
+    loop {
+        std::hint::spin_loop();
+    }
+}

@@ -1,0 +1,96 @@
+//! Takes the variables that `cargo xtask test` sets, gives the files under test.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+
+/// The `sluice` binary under test (`SLUICE_BIN`).
+///
+/// # Errors
+/// When the variable is missing or names nothing.
+pub fn sluice() -> Result<PathBuf> {
+    required("SLUICE_BIN")
+}
+
+/// The nats-server to test against, 2.12 or newer (`SLUICE_NATS_SERVER`).
+///
+/// # Errors
+/// When the variable is missing or names nothing.
+pub fn nats_server() -> Result<PathBuf> {
+    required("SLUICE_NATS_SERVER")
+}
+
+/// The component of one guest of `tests/guests`: `emit_one` is `emit_one.wasm` in
+/// `SLUICE_GUESTS`.
+///
+/// # Errors
+/// When the variable is missing or the guest was not built.
+pub fn guest(name: &str) -> Result<PathBuf> {
+    component(&required("SLUICE_GUESTS")?, name)
+}
+
+/// The component of one example plug-in of `plugins/` (`SLUICE_PLUGINS`).
+///
+/// # Errors
+/// When the variable is missing or the plug-in was not built.
+pub fn plugin(name: &str) -> Result<PathBuf> {
+    component(&required("SLUICE_PLUGINS")?, name)
+}
+
+/// Whether this is a long run (`SLUICE_LONG`, set by `cargo xtask test --long`).
+pub fn long() -> bool {
+    env::var_os("SLUICE_LONG").is_some_and(|value| !value.is_empty() && value != "0")
+}
+
+/// Bodies of public samples, which are not part of the project: `SLUICEGATE_FIXTURES`,
+/// else `shared/fixtures` beside the repository. `None` when neither is there, and the
+/// caller says that it skips.
+pub fn fixtures() -> Option<PathBuf> {
+    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/fixtures");
+    let folder = env::var_os("SLUICEGATE_FIXTURES").map_or_else(beside, PathBuf::from);
+    folder.is_dir().then_some(folder)
+}
+
+/// A body of our own in `tests/fixtures`.
+pub fn own_fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("fixtures")
+        .join(name)
+}
+
+/// The `target` folder, where a chaos run leaves its figures.
+///
+/// # Errors
+/// When the running program's own path cannot be read.
+pub fn target() -> Result<PathBuf> {
+    if let Some(folder) = env::var_os("CARGO_TARGET_DIR") {
+        return Ok(folder.into());
+    }
+    Ok(Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"))
+}
+
+fn component(folder: &Path, name: &str) -> Result<PathBuf> {
+    let file = folder.join(format!("{name}.wasm"));
+    ensure!(
+        file.is_file(),
+        "{} is missing: run `cargo xtask test`, which builds it",
+        file.display()
+    );
+    Ok(file)
+}
+
+fn required(name: &str) -> Result<PathBuf> {
+    let value = env::var_os(name).with_context(|| {
+        format!(
+            "{name} is not set: run `cargo xtask test`, which builds what the promise tests need"
+        )
+    })?;
+    let path = PathBuf::from(value);
+    ensure!(
+        path.exists(),
+        "{name} names {}, which is not there: run `cargo xtask test`",
+        path.display()
+    );
+    Ok(path)
+}

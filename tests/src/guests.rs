@@ -1,0 +1,42 @@
+//! The guests of `tests/guests`: which test attacks which promise with each, and what to tell them.
+
+use serde_json::json;
+
+use crate::events::Input;
+
+/// Every guest and the test file that runs it.
+///
+/// `guests_are_tested.rs` fails when a guest is missing here, or is not named in its file.
+pub const TESTED: &[(&str, &str)] = &[
+    ("big_output", "a_plugin_stays_in_its_box.rs"),
+    ("count", "effects_happen_once.rs"),
+    ("emit_one", "nothing_is_lost.rs"),
+    ("fail_by_data", "order_per_key.rs"),
+    ("forbidden_emit", "a_plugin_stays_in_its_box.rs"),
+    ("grow_memory", "a_plugin_stays_in_its_box.rs"),
+    ("log_flood", "a_plugin_stays_in_its_box.rs"),
+    ("mendable", "dead_letters.rs"),
+    ("needs_state_ungranted", "a_plugin_stays_in_its_box.rs"),
+    ("ok", "a_plugin_stays_in_its_box.rs"),
+    ("record_order", "order_per_key.rs"),
+    ("reject", "dead_letters.rs"),
+    ("retry_forever", "dead_letters.rs"),
+    ("retry_twice", "effects_happen_once.rs"),
+    ("spin", "a_plugin_stays_in_its_box.rs"),
+    ("trap", "a_plugin_stays_in_its_box.rs"),
+];
+
+/// An event at which `fail_by_data` asks for a retry `times` times, and then succeeds.
+pub fn failing(key: &str, n: u64, times: u32) -> Input {
+    Input::with_data(
+        format!("{key}-{n}"),
+        key,
+        n,
+        json!({ "do": "retry", "until": times }),
+    )
+}
+
+/// An event at which `fail_by_data` does `what`: `reject`, `trap` or `spin`.
+pub fn told(key: &str, n: u64, what: &str) -> Input {
+    Input::with_data(format!("{key}-{n}"), key, n, json!({ "do": what }))
+}

@@ -1,0 +1,230 @@
+//! Takes a stream and a subject filter, gives what is stored there.
+//!
+//! Everything is read without acknowledgements through consumers of its own, so reading
+//! changes nothing for the host.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use async_nats::jetstream::Context as JetStream;
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
+use async_nats::jetstream::stream::LastRawMessageErrorKind;
+use async_nats::{HeaderMap, HeaderValue};
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt};
+use serde::Deserialize;
+
+use crate::wait::until;
+
+/// Where the guests' outputs are, in `EVENTS`.
+pub const ECHOES: &str = "d365.custom.test.business.echo.raised.*";
+/// The same in `LEDGER`, before the broker carried them over.
+const ECHOES_IN_LEDGER: &str = "ledger.out.custom.test.business.echo.raised.*";
+
+/// One stored message.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    /// Its sequence in the stream that was read.
+    pub sequence: u64,
+    /// Its subject.
+    pub subject: String,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its bytes.
+    pub body: Bytes,
+}
+
+impl Stored {
+    /// A header's text.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn header(&self, name: &str) -> Result<&str> {
+        let value = self.headers.get(name);
+        Ok(value
+            .with_context(|| format!("no header {name} on {}: {:?}", self.subject, self.headers))?
+            .as_str())
+    }
+
+    /// The headers that the event came with: all but the broker's and the host's own.
+    pub fn original_headers(&self) -> BTreeMap<String, Vec<String>> {
+        original_headers(&self.headers)
+    }
+}
+
+/// `headers` without `Nats-*` and `Sluice-*`, comparable.
+pub fn original_headers(headers: &HeaderMap) -> BTreeMap<String, Vec<String>> {
+    let foreign = |name: &str| !name.starts_with("Nats-") && !name.starts_with("Sluice-");
+    let texts = |values: &[HeaderValue]| {
+        values
+            .iter()
+            .map(|value| value.as_str().to_owned())
+            .collect()
+    };
+    headers
+        .iter()
+        .map(|(name, values)| (name.to_string(), texts(values)))
+        .filter(|(name, _)| foreign(name))
+        .collect()
+}
+
+/// What `emit_one` says about an event.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Echo {
+    /// The input's id.
+    pub input: String,
+    /// Its partition key.
+    pub key: String,
+    /// Its place among the events of that key.
+    pub n: u64,
+}
+
+/// All messages of `stream` on `filter`, in stream order.
+///
+/// # Errors
+/// When the broker does not answer.
+pub async fn stored(jetstream: &JetStream, stream: &str, filter: &str) -> Result<Vec<Stored>> {
+    let config = pull::Config {
+        filter_subject: filter.to_owned(),
+        deliver_policy: DeliverPolicy::All,
+        ack_policy: AckPolicy::None,
+        inactive_threshold: Duration::from_secs(10),
+        memory_storage: true,
+        ..Default::default()
+    };
+    let consumer = jetstream
+        .get_stream_no_info(stream)
+        .await?
+        .create_consumer(config)
+        .await?;
+    let expected = usize::try_from(consumer.cached_info().num_pending)?;
+    let mut found = Vec::with_capacity(expected);
+    while found.len() < expected {
+        let fetch = consumer
+            .fetch()
+            .max_messages((expected - found.len()).min(500));
+        let mut batch = fetch.messages().await?;
+        let before = found.len();
+        while let Some(message) = batch.next().await {
+            let message = message.map_err(|error| anyhow::anyhow!("reading {stream}: {error}"))?;
+            let sequence = message
+                .info()
+                .map_err(|error| anyhow::anyhow!("{error}"))?
+                .stream_sequence;
+            found.push(Stored {
+                sequence,
+                subject: message.subject.to_string(),
+                headers: message.headers.clone().unwrap_or_default(),
+                body: message.payload.clone(),
+            });
+        }
+        ensure!(
+            before < found.len(),
+            "{stream} gave {before} of {expected} messages on {filter}"
+        );
+    }
+    Ok(found)
+}
+
+/// How many messages of `stream` are on `filter`.
+///
+/// # Errors
+/// When the broker does not answer.
+pub async fn count(jetstream: &JetStream, stream: &str, filter: &str) -> Result<usize> {
+    let stream = jetstream.get_stream_no_info(stream).await?;
+    let subjects = stream.info_builder().subjects(filter).fetch().await?;
+    Ok(subjects
+        .try_fold(0, async |sum, (_, count)| Ok(sum + count))
+        .await?)
+}
+
+/// The outputs of the guests, in stream order.
+///
+/// # Errors
+/// When the broker does not answer or an output is none of the guests'.
+pub async fn echoes(jetstream: &JetStream) -> Result<Vec<Echo>> {
+    let parse = |stored: &Stored| -> Result<Echo> {
+        serde_json::from_slice(&stored.body).with_context(|| format!("no echo: {stored:?}"))
+    };
+    stored(jetstream, "EVENTS", ECHOES)
+        .await?
+        .iter()
+        .map(parse)
+        .collect()
+}
+
+/// Waits until at least `expected` outputs are there, and gives all.
+///
+/// # Errors
+/// When they are not there after `seconds`.
+pub async fn wait_echoes(
+    jetstream: &JetStream,
+    expected: usize,
+    seconds: u64,
+) -> Result<Vec<Echo>> {
+    until(&format!("{expected} outputs"), seconds, async || {
+        let found = count(jetstream, "EVENTS", ECHOES).await?;
+        ensure!(expected <= found, "{found} outputs");
+        Ok(())
+    })
+    .await?;
+    echoes(jetstream).await
+}
+
+/// Waits until every output that was committed to the ledger has arrived in `EVENTS`.
+///
+/// # Errors
+/// When that is not so after 20 s.
+pub async fn carried_over(jetstream: &JetStream) -> Result<()> {
+    until("the broker to carry the outputs over", 20, async || {
+        let committed = count(jetstream, "LEDGER", ECHOES_IN_LEDGER).await?;
+        let arrived = count(jetstream, "EVENTS", ECHOES).await?;
+        ensure!(
+            committed == arrived,
+            "{committed} committed, {arrived} arrived"
+        );
+        Ok(())
+    })
+    .await
+}
+
+/// The dead letters, oldest first.
+///
+/// # Errors
+/// When the broker does not answer.
+pub async fn dead_letters(jetstream: &JetStream) -> Result<Vec<Stored>> {
+    stored(jetstream, "DEADLETTER", "dead.>").await
+}
+
+/// Waits until at least `expected` dead letters are there, and gives all.
+///
+/// # Errors
+/// When they are not there after `seconds`.
+pub async fn wait_dead_letters(
+    jetstream: &JetStream,
+    expected: usize,
+    seconds: u64,
+) -> Result<Vec<Stored>> {
+    until(&format!("{expected} dead letters"), seconds, async || {
+        let found = count(jetstream, "DEADLETTER", "dead.>").await?;
+        ensure!(expected <= found, "{found} dead letters");
+        Ok(())
+    })
+    .await?;
+    dead_letters(jetstream).await
+}
+
+/// A value of a plug-in's state, as the ledger has it; `key` consists of letters and digits.
+///
+/// # Errors
+/// When the broker does not answer.
+pub async fn state(jetstream: &JetStream, plugin: &str, key: &str) -> Result<Option<Bytes>> {
+    let ledger = jetstream.get_stream_no_info("LEDGER").await?;
+    let subject = format!("ledger.{plugin}.0.state.{key}");
+    match ledger.get_last_raw_message_by_subject(&subject).await {
+        Ok(message) => Ok(Some(message.payload)),
+        Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("reading {subject}")),
+    }
+}

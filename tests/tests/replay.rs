@@ -1,0 +1,127 @@
+//! Promise: what has been mended can be sent again: to the one plug-in that could not handle
+//! it, once, as it came.
+
+use anyhow::{Context, Result, ensure};
+use sluicegate_tests::checks::Verdict;
+use sluicegate_tests::events::{publish, series};
+use sluicegate_tests::outputs::{
+    count, dead_letters, echoes, original_headers, stored, wait_dead_letters,
+};
+use sluicegate_tests::sluice::dlq;
+use sluicegate_tests::{Input, Stage, until, within};
+
+const MENDED: &str = "[plugin.mendable.config]\nmended = \"yes\"";
+
+#[test]
+fn a_replay_is_handled_once_by_the_plug_in_it_is_for() -> Result<()> {
+    within(120, async {
+        // `ok` hears the same subjects, and heard the events at their first time.
+        let mut stage = Stage::with(&["mendable", "ok"], "").await?;
+        let url = stage.broker.url();
+        let inputs = series("k", 3);
+        publish(&stage.jetstream, &inputs).await?;
+        let letters = wait_dead_letters(&stage.jetstream, 3, 20).await?;
+        stage.host.settled("ok", 20).await?;
+        stage.host.stop().await?;
+        stage.host.reconfigure(MENDED)?;
+        stage.host.start().await?;
+
+        // Two operators press the button at the same time.
+        let id = letters.first().context("no letter")?.sequence.to_string();
+        let replay = ["replay", id.as_str()];
+        let (one, other) = tokio::join!(dlq(&url, &replay), dlq(&url, &replay));
+        let (one, other) = (one?, other?);
+        ensure!(
+            one.code == Some(0) || other.code == Some(0),
+            "{one:?}\n{other:?}"
+        );
+        until("the replay to be done", 20, async || {
+            let done = stage.host.metrics().await?.outcomes("mendable", "done")?;
+            ensure!(done == 1.0, "{done} done");
+            Ok(())
+        })
+        .await?;
+        dlq(&url, &["replay", &id]).await?.refused(1, &[&id])?;
+        dlq(&url, &["replay", "--all", "--plugin", "mendable"])
+            .await?
+            .ok()?;
+        until("all replays to be done", 20, async || {
+            let done = stage.host.metrics().await?.outcomes("mendable", "done")?;
+            ensure!(done == 3.0, "{done} done");
+            Ok(())
+        })
+        .await?;
+        stage.host.settled("mendable", 20).await?;
+        stage.host.settled("ok", 20).await?;
+        let metrics = stage.host.metrics().await?;
+        ensure!(
+            metrics.outcomes("mendable", "done")? == 3.0,
+            "one was handled twice"
+        );
+        let heard = metrics.sum("sluicegate_deliveries_total", &[("plugin", "ok")])?;
+        ensure!(heard == 0.0, "another plug-in got {heard} replays");
+        ensure!(
+            dead_letters(&stage.jetstream).await?.is_empty(),
+            "the letters were to go"
+        );
+
+        Verdict::on(&inputs, &echoes(&stage.jetstream).await?).clean()?;
+        let replays = stored(&stage.jetstream, "EVENTS", "d365.replay.mendable.*").await?;
+        for input in &inputs {
+            let replay = replays
+                .iter()
+                .find(|replay| replay.header("ce-id").is_ok_and(|id| id == input.id));
+            let replay = replay.with_context(|| format!("{} was not sent again", input.id))?;
+            ensure!(replay.body == input.message.body, "the bytes are others");
+            ensure!(
+                replay.header("Sluice-Subject")? == input.message.subject,
+                "{:?}",
+                replay.headers
+            );
+            replay.header("Sluice-Replay")?.parse::<u64>()?;
+            let (kept, came) = (
+                replay.original_headers(),
+                original_headers(&input.message.headers),
+            );
+            ensure!(kept == came, "headers {kept:?} instead of {came:?}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_replay_that_fails_again_is_a_dead_letter_again() -> Result<()> {
+    within(60, async {
+        let stage = Stage::with(&["reject"], "").await?;
+        let url = stage.broker.url();
+        let input = Input::new("e0", "k", 0)
+            .header("X-Own", "stays")
+            .body(&b"{\"n\": 0 }\n"[..]);
+        publish(&stage.jetstream, std::slice::from_ref(&input)).await?;
+        let letters = wait_dead_letters(&stage.jetstream, 1, 20).await?;
+        let first = letters.first().context("no letter")?.sequence;
+        dlq(&url, &["replay", &first.to_string()]).await?.ok()?;
+        let again = until("the next dead letter", 20, async || {
+            let letters = dead_letters(&stage.jetstream).await?;
+            let again = letters.iter().find(|letter| letter.sequence != first);
+            again.cloned().context("none yet")
+        })
+        .await?;
+        ensure!(
+            count(&stage.jetstream, "DEADLETTER", "dead.>").await? == 1,
+            "the old one was to go"
+        );
+        ensure!(
+            again.header("Sluice-Subject")? == input.message.subject,
+            "{:?}",
+            again.headers
+        );
+        ensure!(again.body == input.message.body, "the bytes are others");
+        let (kept, came) = (
+            again.original_headers(),
+            original_headers(&input.message.headers),
+        );
+        ensure!(kept == came, "headers {kept:?} instead of {came:?}");
+        Ok(())
+    })
+}

@@ -1,0 +1,191 @@
+//! Builds what tests and demo run: the `sluice` binary, the test guests, the plug-ins.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::SystemTime;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::layout::Layout;
+use crate::run;
+
+/// How much of the workspace to build along with `sluice`.
+#[derive(Clone, Copy)]
+pub(crate) enum Scope {
+    /// Tests and all, in one go: cargo unites the features of everything it builds in
+    /// one call, and a `sluice` built alone would compile half of its dependencies twice.
+    Workspace,
+    /// `sluice` only.
+    Binary,
+}
+
+/// Builds with the profile `dev` and gives the path of `sluice`.
+pub(crate) fn sluice(layout: &Layout, scope: Scope) -> Result<PathBuf> {
+    let mut cargo = run::cargo(&layout.root);
+    cargo.args(["build", "--message-format", "json-render-diagnostics"]);
+    match scope {
+        Scope::Workspace => cargo.args(["--workspace", "--all-targets"]),
+        Scope::Binary => cargo.args(["--package", "sluicegate-host", "--bin", "sluice"]),
+    };
+    let output = cargo
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("could not start `{}`", run::shown(&cargo)))?;
+    if !output.status.success() {
+        bail!("`{}` failed: {}", run::shown(&cargo), output.status);
+    }
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .find_map(executable)
+        .with_context(|| {
+            format!(
+                "`{}` made no program of the name sluice",
+                run::shown(&cargo)
+            )
+        })
+}
+
+/// The path in cargo's message about the finished `sluice`.
+fn executable(line: &str) -> Option<PathBuf> {
+    let message: Value = serde_json::from_str(line).ok()?;
+    let is = |pointer: &str, value: Value| message.pointer(pointer) == Some(&value);
+    let ours = is("/reason", "compiler-artifact".into())
+        && is("/target/name", "sluice".into())
+        && is("/profile/test", false.into());
+    ours.then(|| message.pointer("/executable")?.as_str().map(PathBuf::from))?
+}
+
+/// Builds the test guests and gives the folder with one component for each manifest.
+pub(crate) fn guests(layout: &Layout, sluice: &Path) -> Result<PathBuf> {
+    let source = layout.root.join("tests/guests");
+    let target = layout.target.join("guests");
+    run::plain(
+        run::cargo(&source)
+            .args([
+                "build",
+                "--examples",
+                "--release",
+                "--target",
+                "wasm32-unknown-unknown",
+            ])
+            .arg("--target-dir")
+            .arg(&target),
+    )?;
+    let modules = target.join("wasm32-unknown-unknown/release/examples");
+    let components = made(target.join("components"))?;
+    for manifest in files(&source.join("manifests"), "toml")? {
+        // The guest `retry-twice` is the example and therefore the module `retry_twice`.
+        let name = stem(&manifest).replace('-', "_");
+        let module = modules.join(format!("{name}.wasm"));
+        if !module.is_file() {
+            bail!(
+                "{} has no example of its name: {} is not there",
+                layout.short(&manifest),
+                layout.short(&module)
+            );
+        }
+        let out = components.join(format!("{name}.wasm"));
+        if is_newer(&out, &[&module, &manifest, sluice]) {
+            continue;
+        }
+        run::output(
+            run::program(sluice)
+                .arg("build")
+                .arg("--module")
+                .arg(&module)
+                .arg("--manifest")
+                .arg(&manifest)
+                .arg("--out")
+                .arg(&out),
+        )?;
+    }
+    Ok(components)
+}
+
+/// Builds every folder of `source` that holds a `plugin.toml` to `out/<folder>.wasm`.
+pub(crate) fn plugins(layout: &Layout, sluice: &Path, source: &Path, out: &Path) -> Result<()> {
+    fs::create_dir_all(out).with_context(|| format!("could not make {}", out.display()))?;
+    let mut folders: Vec<_> = entries(source)?
+        .into_iter()
+        .filter(|path| path.join("plugin.toml").is_file())
+        .collect();
+    folders.sort();
+    if folders.is_empty() {
+        bail!(
+            "{} holds no folder with a plugin.toml",
+            layout.short(source)
+        );
+    }
+    for folder in folders {
+        let file = out.join(format!("{}.wasm", stem(&folder)));
+        let mut build = run::program(sluice);
+        build.arg("build").arg(&folder).arg("--out").arg(&file);
+        run::output(build.env("CARGO_TARGET_DIR", plugin_target(layout)))?;
+    }
+    Ok(())
+}
+
+/// One target folder for the workspaces of all plug-ins, so that the SDK is built once.
+pub(crate) fn plugin_target(layout: &Layout) -> PathBuf {
+    layout.target.join("plugin-build")
+}
+
+fn is_newer(file: &Path, inputs: &[&Path]) -> bool {
+    let changed = |path: &Path| fs::metadata(path).and_then(|data| data.modified()).ok();
+    let Some(made) = changed(file) else {
+        return false;
+    };
+    let newest: Option<Vec<SystemTime>> = inputs.iter().map(|path| changed(path)).collect();
+    newest.is_some_and(|times| times.into_iter().all(|time| time < made))
+}
+
+fn made(dir: PathBuf) -> Result<PathBuf> {
+    fs::create_dir_all(&dir).with_context(|| format!("could not make {}", dir.display()))?;
+    Ok(dir)
+}
+
+fn files(dir: &Path, extension: &str) -> Result<Vec<PathBuf>> {
+    let mut files = entries(dir)?;
+    files.retain(|path| path.extension().is_some_and(|found| found == extension));
+    files.sort();
+    Ok(files)
+}
+
+fn entries(dir: &Path) -> Result<Vec<PathBuf>> {
+    fs::read_dir(dir)
+        .with_context(|| format!("could not read the folder {}", dir.display()))?
+        .map(|entry| Ok(entry?.path()))
+        .collect()
+}
+
+fn stem(path: &Path) -> String {
+    path.file_stem()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_finished_binary_among_cargos_messages() {
+        let line = |test: bool, executable: &str| {
+            format!(
+                r#"{{"reason":"compiler-artifact","target":{{"name":"sluice"}},"profile":{{"test":{test}}},"executable":{executable}}}"#
+            )
+        };
+        assert_eq!(
+            executable(&line(false, r#""a/sluice""#)),
+            Some("a/sluice".into())
+        );
+        assert_eq!(executable(&line(true, r#""a/sluice-0f""#)), None);
+        assert_eq!(executable(&line(false, "null")), None);
+        assert_eq!(executable(r#"{"reason":"build-finished"}"#), None);
+        assert_eq!(executable("not JSON"), None);
+    }
+}

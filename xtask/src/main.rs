@@ -1,0 +1,70 @@
+//! `cargo xtask VERB`: what a person or CI does with the project, one file a verb.
+
+mod child;
+mod clock;
+mod compile;
+mod demo;
+mod layout;
+mod run;
+mod setup;
+mod test;
+mod tidy;
+
+use std::env;
+use std::process::ExitCode;
+
+use crate::layout::Layout;
+
+// The arguments are few enough to be read by hand, and without clap and its macros a
+// first `cargo xtask` is compiled in seconds.
+const USAGE: &str = "\
+The project's own tasks.
+
+Usage: cargo xtask VERB
+
+  setup                       fetch what the build and the tests need: the wasm target
+                              and a nats-server
+  test [--long] [FILTER...]   build everything and run every test, or those with a FILTER
+                              in their names; --long adds the soaks and the chaos runs
+  demo                        run a host on a broker of its own and show what it does
+                              with some 40 events
+  tidy                        check prose and structure, one line a finding
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    if words
+        .iter()
+        .any(|word| matches!(*word, "--help" | "-h" | "help"))
+    {
+        print!("{USAGE}");
+        return ExitCode::SUCCESS;
+    }
+    let result = match words.as_slice() {
+        ["setup"] => Layout::find()
+            .and_then(|layout| setup::run(&layout))
+            .map(|_| true),
+        ["test", rest @ ..] => match test::Args::read(rest) {
+            Ok(args) => Layout::find().and_then(|layout| test::run(&layout, &args)),
+            Err(wrong) => return usage(&wrong),
+        },
+        ["demo"] => Layout::find().and_then(|layout| demo::run(&layout)),
+        ["tidy"] => Layout::find().and_then(|layout| tidy::run(&layout)),
+        [] => return usage("say which VERB"),
+        other => return usage(&format!("there is no `{}`", other.join(" "))),
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(err) => {
+            eprintln!("error: {err:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn usage(wrong: &str) -> ExitCode {
+    eprint!("error: {wrong}\n\n{USAGE}");
+    ExitCode::from(2)
+}

@@ -1,0 +1,32 @@
+//! `cargo xtask setup`: the wasm target and a nats-server. Changes nothing that is there.
+
+mod nats;
+mod version;
+mod wasm;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use crate::layout::Layout;
+
+/// What the build and the tests use and the project does not hold.
+pub(crate) struct Tools {
+    /// A nats-server of a version that the host accepts.
+    pub(crate) nats_server: PathBuf,
+}
+
+/// Makes sure of each thing in turn and prints a line about it.
+///
+/// # Errors
+/// The first thing that cannot be had, with what was tried and what to do.
+pub(crate) fn run(layout: &Layout) -> Result<Tools> {
+    println!("setup");
+    wasm::ensure(layout)?;
+    let nats_server = nats::ensure(layout)?;
+    Ok(Tools { nats_server })
+}
+
+fn report(what: &str, found: &str, how: &str) {
+    println!("  {what:<12} {found}, {how}");
+}

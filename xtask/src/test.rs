@@ -1,0 +1,194 @@
+//! `cargo xtask test`: builds everything, hands the parts to the tests, runs all of them.
+
+mod tally;
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::{Result, bail};
+
+use crate::clock::Stopwatch;
+use crate::compile::{self, Scope};
+use crate::layout::Layout;
+use crate::run::{self, Stream};
+use crate::setup;
+use tally::Tally;
+
+/// What to run.
+pub(crate) struct Args {
+    /// The soaks and the chaos runs as well.
+    long: bool,
+    /// Only tests whose name contains one of these.
+    filter: Vec<String>,
+}
+
+impl Args {
+    /// Reads what follows `test` on the command line; the error says what is wrong with it.
+    pub(crate) fn read(words: &[&str]) -> Result<Self, String> {
+        let mut args = Self {
+            long: false,
+            filter: Vec::new(),
+        };
+        for word in words {
+            match *word {
+                "--long" => args.long = true,
+                option if option.starts_with('-') => {
+                    return Err(format!("`test` has no option {option}"));
+                }
+                filter => args.filter.push(filter.to_owned()),
+            }
+        }
+        Ok(args)
+    }
+}
+
+/// Runs everything to the end, whatever fails on the way, and tells whether nothing did.
+pub(crate) fn run(layout: &Layout, args: &Args) -> Result<bool> {
+    let mut summary = Summary::default();
+    let parts = build(layout, args, &mut summary)?;
+    summary.runner("doc tests", || doc_tests(layout, &parts, args))?;
+    summary.runner("plug-in tests", || plugin_tests(layout, &parts, args))?;
+    // Last, so that what failed here is the last to be read.
+    summary.runner("workspace tests", || workspace_tests(layout, &parts, args))?;
+    summary.close(args)
+}
+
+/// What tests find in their environment.
+struct Parts {
+    environment: Vec<(&'static str, PathBuf)>,
+}
+
+fn build(layout: &Layout, args: &Args, summary: &mut Summary) -> Result<Parts> {
+    let tools = summary.step("setup", || setup::run(layout))?;
+    let sluice = summary.step("build", || compile::sluice(layout, Scope::Workspace))?;
+    let guests = summary.step("test guests", || compile::guests(layout, &sluice))?;
+    let plugins = summary.step("plug-ins", || {
+        let out = layout.target.join("plugins");
+        compile::plugins(layout, &sluice, &layout.root.join("plugins"), &out)?;
+        Ok(out)
+    })?;
+    let mut environment = vec![
+        ("SLUICE_BIN", sluice),
+        ("SLUICE_NATS_SERVER", tools.nats_server),
+        ("SLUICE_GUESTS", guests),
+        ("SLUICE_PLUGINS", plugins),
+    ];
+    if args.long {
+        environment.push(("SLUICE_LONG", "1".into()));
+    }
+    Ok(Parts { environment })
+}
+
+fn workspace_tests(layout: &Layout, parts: &Parts, args: &Args) -> Result<Tally> {
+    let mut cargo = run::cargo(&layout.root);
+    if !has_nextest(layout) {
+        cargo.args([
+            "test",
+            "--workspace",
+            "--all-targets",
+            "--no-fail-fast",
+            "--",
+        ]);
+        return tally(cargo.args(&args.filter), parts, Stream::Stdout);
+    }
+    cargo.args(["nextest", "run", "--workspace", "--no-tests", "pass"]);
+    if args.long {
+        cargo.args(["--profile", "long"]);
+    }
+    tally(cargo.args(&args.filter), parts, Stream::Stderr)
+}
+
+fn doc_tests(layout: &Layout, parts: &Parts, args: &Args) -> Result<Tally> {
+    let mut cargo = run::cargo(&layout.root);
+    cargo.args(["test", "--doc", "--no-fail-fast"]);
+    cargo.args([
+        "--package",
+        "sluicegate-guest",
+        "--package",
+        "sluicegate-d365",
+        "--",
+    ]);
+    tally(cargo.args(&args.filter), parts, Stream::Stdout)
+}
+
+fn plugin_tests(layout: &Layout, parts: &Parts, args: &Args) -> Result<Tally> {
+    let mut cargo = run::cargo(&layout.root.join("plugins"));
+    cargo.args(["test", "--workspace", "--no-fail-fast", "--target-dir"]);
+    cargo.arg(compile::plugin_target(layout)).arg("--");
+    tally(cargo.args(&args.filter), parts, Stream::Stdout)
+}
+
+fn tally(runner: &mut Command, parts: &Parts, stream: Stream) -> Result<Tally> {
+    runner.envs(parts.environment.iter().map(|(name, value)| (name, value)));
+    println!("\n$ {}", run::shown(runner));
+    let (status, lines) = run::tee(runner, stream, tally::is_closing_line)?;
+    Ok(Tally::new(status.success(), lines))
+}
+
+fn has_nextest(layout: &Layout) -> bool {
+    run::cargo(&layout.root)
+        .args(["nextest", "--version"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+/// The times of all steps and what the test runners said at their ends.
+#[derive(Default)]
+struct Summary {
+    rows: Vec<String>,
+    runners: Vec<Tally>,
+}
+
+impl Summary {
+    fn step<T>(&mut self, name: &str, step: impl FnOnce() -> Result<T>) -> Result<T> {
+        println!("\n== {name}");
+        let watch = Stopwatch::start();
+        let result = step()?;
+        self.row(name, &watch, "");
+        Ok(result)
+    }
+
+    fn runner(&mut self, name: &str, runner: impl FnOnce() -> Result<Tally>) -> Result<()> {
+        println!("\n== {name}");
+        let watch = Stopwatch::start();
+        let tally = runner()?;
+        self.row(name, &watch, &tally.to_string());
+        self.runners.push(tally);
+        Ok(())
+    }
+
+    fn row(&mut self, name: &str, watch: &Stopwatch, result: &str) {
+        let row = format!("  {name:<16} {watch:>12}   {result}");
+        self.rows.push(row.trim_end().to_owned());
+    }
+
+    fn close(self, args: &Args) -> Result<bool> {
+        println!("\n== summary\n{}\n", self.rows.join("\n"));
+        if self.runners.iter().all(|tally| tally.ran() == 0) {
+            bail!(
+                "no test was run: none has a name with {:?} in it",
+                args.filter
+            );
+        }
+        for line in self.runners.iter().flat_map(Tally::closing_lines) {
+            println!("{line}");
+        }
+        Ok(self.runners.iter().all(Tally::ok))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters_and_options_are_told_apart() {
+        let args = Args::read(&["lane", "--long", "poison"]).unwrap();
+        assert!(args.long);
+        assert_eq!(args.filter, ["lane", "poison"]);
+        let wrong = Args::read(&["--lnog"]).err();
+        assert_eq!(wrong.as_deref(), Some("`test` has no option --lnog"));
+    }
+}
