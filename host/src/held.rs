@@ -13,7 +13,7 @@ use crate::lane::LaneId;
 use crate::ledger::dead_letter::{DeadLetter, REPLAY, SUBJECT};
 use crate::ledger::inbox::InboxId;
 use crate::ledger::message::Retry;
-use crate::outcome::Reason;
+use crate::ledger::reason::Reason;
 use crate::plugin::call::Call;
 use crate::plugin::emit::idempotency_key;
 use crate::plugin::generation::Generation;
@@ -169,7 +169,7 @@ impl Held {
         (self.sequence, attempt, plugin).hash(&mut span);
         let traceparent = format!("00-{}-{:016x}-01", body.trace_id(), span.finish().max(1));
         Some(Job {
-            lane,
+            ticket: lane,
             inbox: body.inbox_id()?,
             written_down: self.written_down,
             call: Call {

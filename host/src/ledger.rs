@@ -8,6 +8,7 @@ pub mod entry;
 pub mod inbox;
 pub mod message;
 pub mod position;
+pub mod reason;
 pub mod staging;
 pub mod state;
 pub mod subject;
@@ -20,11 +21,11 @@ use self::dead_letter::DeadLetter;
 use self::inbox::InboxId;
 use self::message::Retry;
 use self::staging::{Accepted, Settled, Staging};
-use self::state::StateCache;
+use self::state::{Reads, StateCache, Writes};
 use self::subject::PartitionName;
 use crate::clock;
 use crate::encode;
-use crate::plugin::store::Staged;
+use crate::event::Event;
 
 /// The ledger of one partition, as its calls and its task see it. Nothing here waits for
 /// the broker: results are staged, and the partition's task has them committed.
@@ -34,6 +35,17 @@ pub struct Ledger {
     staging: Staging,
     /// How long outbox messages and dead letters stay in LEDGER after they were sourced.
     ttl: Duration,
+}
+
+/// What a call did, to be committed together.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// The state that it saw: has to be current still.
+    pub reads: Reads,
+    /// The state that it writes.
+    pub writes: Writes,
+    /// The events that it emits, with their subjects.
+    pub emitted: Vec<(String, Event)>,
 }
 
 impl Ledger {
@@ -62,30 +74,31 @@ impl Ledger {
         self.staging.is_finished(id)
     }
 
-    /// Takes what a call staged, if it still holds.
+    /// Takes the effects of a call that returned ok, if they still hold.
     pub fn accept(
         &self,
         sequence: u64,
         id: InboxId,
         written_down: bool,
-        staged: Staged,
+        effects: Effects,
     ) -> Accepted {
         let mut settled = self.closing(sequence, written_down);
         settled.finished = Some(id);
-        for (key, value) in &staged.writes {
+        for (key, value) in &effects.writes {
             settled
                 .effects
                 .push(message::state(&self.name, key, value.clone()));
             settled.state_keys.push(key.clone());
         }
-        for emitted in staged.emitted {
-            let (headers, payload) = encode::binary(&emitted.event);
+        for (subject, event) in effects.emitted {
+            let (headers, payload) = encode::binary(&event);
             settled
                 .effects
-                .push(message::out(&emitted.subject, headers, payload, self.ttl));
+                .push(message::out(&subject, headers, payload, self.ttl));
         }
+        let (reads, writes) = (&effects.reads, &effects.writes);
         self.staging
-            .accept(settled, &staged.reads, &staged.writes, clock::unix_millis())
+            .accept(settled, reads, writes, clock::unix_millis())
     }
 
     /// Closes an event that was finished before.

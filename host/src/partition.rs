@@ -12,6 +12,7 @@ use tokio::time::{Duration, Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::housekeeping::{HOUSEKEEPING, REPORT};
 use crate::backoff;
 use crate::clock;
 use crate::cursor::{self, Cursor, Delivery};
@@ -21,13 +22,16 @@ use crate::lane::{LaneId, Lanes};
 use crate::ledger::Ledger;
 use crate::ledger::claim::Claim;
 use crate::ledger::message::Retry;
+use crate::ledger::reason::Reason;
 use crate::ledger::writer::{self, Writer};
 use crate::manifest::Manifest;
 use crate::metrics::{PluginMetrics, Standing};
-use crate::outcome::{Outcome, Reason};
+use crate::outcome::Outcome;
 use crate::plugin::generation::Generation;
 use crate::plugin::runners::{Finished, Runners};
 use crate::route::{self, Route};
+
+mod housekeeping;
 
 /// Bodies that are held in memory; reading stops there.
 const MAX_BODIES: usize = 4_096;
@@ -39,9 +43,6 @@ const MAX_PARKED_BODIES: usize = 512;
 const MAX_HELD: usize = 200_000;
 /// After trouble of the host's own, the same attempt follows this much later.
 const AGAIN: Duration = Duration::from_millis(250);
-const REPORT: Duration = Duration::from_millis(250);
-/// How often what is old is let go and an idle position moves up.
-const HOUSEKEEPING: Duration = Duration::from_secs(30);
 
 /// What a partition works with.
 pub struct Parts {
@@ -282,7 +283,10 @@ impl Partition {
 
     /// A call came back: its outcome decides what becomes of the lane.
     fn conclude(&mut self, finished: Finished) {
-        let Finished { lane, outcome } = finished;
+        let Finished {
+            ticket: lane,
+            outcome,
+        } = finished;
         match outcome {
             Outcome::Done => {
                 self.parts.metrics.done.inc();
@@ -369,21 +373,6 @@ impl Partition {
         self.ledger.bury(letter, held.inbox_id(), held.written_down);
     }
 
-    /// Puts into their lanes the events that an earlier owner wrote down and that stand
-    /// below `sequence`: everything that is read from now on comes after them.
-    fn resume_below(&mut self, sequence: u64) {
-        while let Some(entry) = self.waiting.first_entry()
-            && *entry.key() < sequence
-        {
-            let (sequence, retry) = entry.remove_entry();
-            let mut held = Held::new(sequence, retry.first);
-            held.resume(&retry);
-            let ordering = self.manifest().delivery.ordering;
-            let lane = route::lane(ordering, &held.key, sequence);
-            self.lanes.push_parked(lane, held, retry.due);
-        }
-    }
-
     fn has_room(&self) -> bool {
         !self.draining
             && self.bodies < MAX_BODIES
@@ -407,52 +396,6 @@ impl Partition {
 
     fn manifest(&self) -> &Manifest {
         self.parts.generation.manifest()
-    }
-
-    fn standing(&self) -> Standing {
-        Standing {
-            parked: i64::try_from(self.lanes.parked()).unwrap_or(i64::MAX),
-            in_flight: i64::try_from(self.in_flight).unwrap_or(i64::MAX),
-            lag: i64::try_from(self.behind).unwrap_or(i64::MAX),
-        }
-    }
-
-    fn report(&mut self, now: Standing) {
-        self.parts.metrics.standing(self.reported, now);
-        self.reported = now;
-    }
-
-    /// Lets go of log messages that the dedup window has passed, and asks whether an idle
-    /// position may move up to the end of the store.
-    fn keep_house(&mut self) {
-        if let Some(sequence) = self.ledger.staging().expire(clock::unix_millis()) {
-            let (stream, subject) = (self.parts.ledger_stream.clone(), self.ledger.name().log());
-            self.parts.tracker.spawn(async move {
-                let purge = stream.purge().filter(&subject).sequence(sequence);
-                if let Err(error) = purge.await {
-                    tracing::warn!(%error, subject, "old log messages stay for now");
-                }
-            });
-        }
-        if self.lanes.held() == 0 && self.writer.is_idle() && self.waiting.is_empty() {
-            let asked_at = self.writer.position().last();
-            let (events, subjects) = (self.parts.events.clone(), self.parts.subjects.clone());
-            let answers = self.quiet.0.clone();
-            self.parts.tracker.spawn(async move {
-                let up_to = cursor::quiet_up_to(&events, &subjects, asked_at).await;
-                // The partition may have stopped meanwhile.
-                let _ = answers.send(Quiet { asked_at, up_to });
-            });
-        }
-    }
-
-    fn move_up(&mut self, quiet: Quiet) {
-        let position = self.writer.position();
-        if position.last() == quiet.asked_at
-            && let Some(up_to) = quiet.up_to
-        {
-            self.writer.skip_to(up_to);
-        }
     }
 }
 

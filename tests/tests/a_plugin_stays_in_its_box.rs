@@ -3,9 +3,12 @@
 
 use anyhow::{Result, ensure};
 use sluicegate_tests::checks::Verdict;
+use sluicegate_tests::component::{manifest, with_manifest};
 use sluicegate_tests::events::{publish, series};
-use sluicegate_tests::outputs::{Stored, count, dead_letters, wait_dead_letters, wait_echoes};
-use sluicegate_tests::{Broker, Input, Setup, Stage, until, within};
+use sluicegate_tests::outputs::{
+    ECHOES, Stored, count, dead_letters, wait_dead_letters, wait_echoes,
+};
+use sluicegate_tests::{Broker, Input, Setup, Stage, environment, until, within};
 
 /// Two attempts, close together.
 fn two_attempts(plugin: &str, more: &str) -> String {
@@ -211,6 +214,39 @@ fn a_flood_of_log_lines_is_cut() -> Result<()> {
             log.len() < 6 * 1024 * 1024,
             "{} bytes of log for three events",
             log.len()
+        );
+        Ok(())
+    })
+}
+
+#[test]
+fn a_plug_in_that_feeds_itself_is_stopped() -> Result<()> {
+    within(60, async {
+        // It hears its own output, and answers it.
+        let component = std::fs::read(environment::guest("emit_one")?)?;
+        let own = manifest(&component)?.replace("record.*.*", "*.*.*");
+        let broker = Broker::start().await?;
+        let setup = Setup::new(broker.url()).file("loop.wasm", with_manifest(&component, &own)?);
+        let stage = Stage::of(broker, setup).await?;
+        publish(&stage.jetstream, &one_a_key(3)).await?;
+        let letters = wait_dead_letters(&stage.jetstream, 3, 20).await?;
+        for letter in &letters {
+            ensure!(
+                letter.header("Sluice-Reason")? == "loop",
+                "{:?}",
+                letter.headers
+            );
+            ensure!(
+                letter.header("ce-sluicehops")? == "8",
+                "{:?}",
+                letter.headers
+            );
+        }
+        stage.host.settled("emit-one", 20).await?;
+        let outputs = count(&stage.jetstream, "EVENTS", ECHOES).await?;
+        ensure!(
+            outputs == 3 * 8,
+            "{outputs} outputs of 3 events that may pass 8 plug-ins each"
         );
         Ok(())
     })

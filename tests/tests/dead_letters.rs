@@ -6,9 +6,12 @@ use chrono::DateTime;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use sluicegate_tests::events::{publish, series};
-use sluicegate_tests::outputs::{Stored, dead_letters, original_headers, wait_dead_letters};
+use sluicegate_tests::outputs::{
+    Stored, dead_letters, original_headers, wait_dead_letters, wait_echoes,
+};
 use sluicegate_tests::sluice::dlq;
 use sluicegate_tests::{Input, Stage, environment, until, within};
+use tokio::time::{Duration, sleep};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
@@ -127,6 +130,33 @@ fn attempts_are_counted_over_a_crash() -> Result<()> {
         ensure!(
             metrics.sum("sluicegate_dead_letters_total", &reason)? == 1.0,
             "it is not counted"
+        );
+        Ok(())
+    })
+}
+
+#[test]
+fn an_event_that_waited_longer_than_its_time_to_live_is_told_and_not_handled() -> Result<()> {
+    within(60, async {
+        let mut stage = Stage::with(&["emit_one"], "[plugin.emit-one]\nttl = \"2s\"").await?;
+        stage.host.stop().await?;
+        publish(&stage.jetstream, &[Input::new("old", "k", 0)]).await?;
+        // Its age, which is counted from its arrival in the store.
+        sleep(Duration::from_millis(2_100)).await;
+        stage.host.start().await?;
+        let letters = wait_dead_letters(&stage.jetstream, 1, 20).await?;
+        publish(&stage.jetstream, &[Input::new("young", "k", 1)]).await?;
+        let outputs = wait_echoes(&stage.jetstream, 1, 20).await?;
+        let letter = letters.first().context("no letter")?;
+        ensure!(
+            letter.header("Sluice-Reason")? == "expired",
+            "{:?}",
+            letter.headers
+        );
+        ensure!(letter.header("ce-id")? == "old", "{:?}", letter.headers);
+        ensure!(
+            outputs.iter().all(|output| output.input == "young"),
+            "{outputs:?}"
         );
         Ok(())
     })

@@ -36,7 +36,7 @@ fn a_host_that_is_killed_again_and_again_loses_repeats_and_reorders_nothing() ->
         let mut stage = Stage::with(&["emit_one"], SMALL_COMMITS).await?;
         let inputs = spread(events, 100);
         let part = inputs.len() / (kills + 1);
-        let (mut sent, mut killed) = (0, 0);
+        let (mut sent, mut killed, mut interrupted) = (0, 0, 0);
         for inputs in inputs.chunks(part) {
             if killed == kills {
                 publish(&stage.jetstream, inputs).await?;
@@ -47,8 +47,8 @@ fn a_host_that_is_killed_again_and_again_loses_repeats_and_reorders_nothing() ->
             } = &mut stage;
             // One kill in three falls into a start, the others between two outputs.
             let moment = match killed % 3 {
-                2 => Moment::Starting(Duration::from_millis(random.random_range(0..1_500))),
-                _ => Moment::Outputs(sent + random.random_range(1..inputs.len())),
+                2 => Moment::Starting(Duration::from_millis(random.random_range(0..800))),
+                _ => Moment::Outputs(sent + random.random_range(1..inputs.len() / 2)),
             };
             let (published, struck) =
                 tokio::join!(publish(jetstream, inputs), kill_at(moment, host, jetstream));
@@ -56,6 +56,8 @@ fn a_host_that_is_killed_again_and_again_loses_repeats_and_reorders_nothing() ->
             struck?;
             killed += 1;
             sent += inputs.len();
+            let outputs = count(&stage.jetstream, "EVENTS", ECHOES).await?;
+            interrupted += usize::from(outputs < sent);
             stage.host.spawn()?;
         }
         stage.host.wait_ready(60).await?;
@@ -63,8 +65,12 @@ fn a_host_that_is_killed_again_and_again_loses_repeats_and_reorders_nothing() ->
         stage.host.settled("emit-one", 30).await?;
         carried_over(&stage.jetstream).await?;
         let verdict = Verdict::on(&inputs, &echoes(&stage.jetstream).await?);
-        write_figures(&verdict, killed, seed)?;
+        write_figures(&verdict, killed, interrupted, seed)?;
         verdict.clean()?;
+        ensure!(
+            0 < interrupted,
+            "no kill fell into work: this run proves nothing"
+        );
         ensure!(
             dead_letters(&stage.jetstream).await?.is_empty(),
             "a crash costs no event"
@@ -110,13 +116,13 @@ async fn kill_at(
     Ok(())
 }
 
-fn write_figures(verdict: &Verdict, kills: usize, seed: u64) -> Result<()> {
+fn write_figures(verdict: &Verdict, kills: usize, interrupted: usize, seed: u64) -> Result<()> {
     let folder = environment::target()?.join("chaos");
     std::fs::create_dir_all(&folder)?;
     let figures = json!({
         "inputs": verdict.inputs, "outputs": verdict.outputs, "lost": verdict.lost.len(),
         "repeated": verdict.repeated.len(), "reordered": verdict.reordered.len(),
-        "foreign": verdict.foreign.len(), "kills": kills, "seed": seed,
+        "foreign": verdict.foreign.len(), "kills": kills, "interrupted": interrupted, "seed": seed,
     });
     let file = folder.join("effects_happen_once.json");
     std::fs::write(&file, serde_json::to_vec_pretty(&figures)?)
@@ -241,6 +247,22 @@ fn a_repeat_of_an_event_that_waits_for_its_retry_acts_once() -> Result<()> {
             "a third attempt was to come"
         );
         Ok(())
+    })
+}
+
+#[test]
+fn retries_and_their_success_in_one_commit_act_once() -> Result<()> {
+    within(60, async {
+        // Everything that happens to an event ends up in the same batch.
+        let settings = "[ledger]\ncommit_delay = \"100ms\"\n\
+                        [plugin.retry-twice]\ninitial = \"1ms\"\nmax = \"1ms\"\nfactor = 1.0";
+        let stage = Stage::with(&["retry_twice"], settings).await?;
+        let inputs = spread(200, 50);
+        publish(&stage.jetstream, &inputs).await?;
+        wait_echoes(&stage.jetstream, inputs.len(), 30).await?;
+        stage.host.settled("retry-twice", 20).await?;
+        carried_over(&stage.jetstream).await?;
+        Verdict::on(&inputs, &echoes(&stage.jetstream).await?).clean()
     })
 }
 

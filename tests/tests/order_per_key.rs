@@ -5,7 +5,7 @@ use serde_json::Value;
 use sluicegate_tests::checks::Verdict;
 use sluicegate_tests::events::{publish, series, spread};
 use sluicegate_tests::guests::failing;
-use sluicegate_tests::outputs::{Echo, state, wait_dead_letters, wait_echoes};
+use sluicegate_tests::outputs::{Echo, count, state, wait_dead_letters, wait_echoes};
 use sluicegate_tests::{Input, Stage, until, within};
 
 /// Long enough for everybody else to be done meanwhile on a busy machine.
@@ -139,6 +139,27 @@ fn ordering_strict_keeps_the_order_of_the_stream() -> Result<()> {
         let came: Vec<&str> = outputs.iter().map(|output| output.input.as_str()).collect();
         let meant: Vec<&str> = inputs.iter().map(|input| input.id.as_str()).collect();
         ensure!(came == meant, "{came:?} instead of {meant:?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn partitions_keep_the_order_of_each_key() -> Result<()> {
+    within(90, async {
+        let settings = "[ledger]\ncommit_events = 20\n[plugin.emit-one]\npartitions = 4";
+        let mut stage = Stage::with(&["emit_one"], settings).await?;
+        let inputs = spread(1_200, 40);
+        publish(&stage.jetstream, &inputs).await?;
+        wait_echoes(&stage.jetstream, 100, 30).await?;
+        stage.host.kill9();
+        stage.host.start().await?;
+        let outputs = wait_echoes(&stage.jetstream, inputs.len(), 60).await?;
+        Verdict::on(&inputs, &outputs).clean()?;
+        for partition in 0..4 {
+            let log = format!("ledger.emit-one.{partition}.log");
+            let commits = count(&stage.jetstream, "LEDGER", &log).await?;
+            ensure!(0 < commits, "partition {partition} had no part in it");
+        }
         Ok(())
     })
 }

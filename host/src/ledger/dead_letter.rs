@@ -6,8 +6,8 @@ use async_nats::HeaderMap;
 use bytes::Bytes;
 
 use super::message::{self, Message};
+use super::reason::Reason;
 use crate::clock;
-use crate::outcome::Reason;
 
 /// The event's trace id, 32 hex digits.
 pub const TRACE_ID: &str = "Sluice-Trace-Id";

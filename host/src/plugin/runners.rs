@@ -14,18 +14,17 @@ use tokio_util::task::TaskTracker;
 
 use super::call::{Call, Returned};
 use super::generation::Generation;
-use crate::lane::LaneId;
-use crate::ledger::Ledger;
 use crate::ledger::inbox::InboxId;
 use crate::ledger::staging::Accepted;
+use crate::ledger::{Effects, Ledger};
 use crate::metrics::PluginMetrics;
 use crate::outcome::{self, Outcome};
 
 /// A delivery on its way through a call.
 #[derive(Debug)]
 pub struct Job {
-    /// Where it came from.
-    pub lane: LaneId,
+    /// Whose it is: given back with the outcome.
+    pub ticket: u64,
     /// What it is finished under in the inbox.
     pub inbox: InboxId,
     /// Attempts are written down in the ledger and have to be taken off.
@@ -37,8 +36,8 @@ pub struct Job {
 /// A delivery after its call.
 #[derive(Debug)]
 pub struct Finished {
-    /// Where it came from.
-    pub lane: LaneId,
+    /// Whose it is: given back with the outcome.
+    pub ticket: u64,
     /// What became of it; `Done` and `Duplicate` are settled already.
     pub outcome: Outcome,
 }
@@ -106,7 +105,7 @@ impl Runners {
                     }
                 }
             };
-            let lane = job.lane;
+            let ticket = job.ticket;
             // A defect of the host's must not leave the lane waiting for ever.
             let outcome = catch_unwind(AssertUnwindSafe(|| self.run(&job))).unwrap_or_else(|_| {
                 Outcome::Again {
@@ -115,7 +114,7 @@ impl Runners {
             });
             // Nobody listens any more when the partition was given up; then nothing of
             // this may count, and nothing does.
-            let _ = self.finished.send(Finished { lane, outcome });
+            let _ = self.finished.send(Finished { ticket, outcome });
         }
     }
 
@@ -135,9 +134,19 @@ impl Runners {
             if let Err(failure) = result {
                 return outcome::of(failure);
             }
+            let effects = Effects {
+                reads: staged.reads,
+                writes: staged.writes,
+                emitted: staged
+                    .emitted
+                    .into_iter()
+                    .map(|one| (one.subject, one.event))
+                    .collect(),
+            };
+            let (sequence, written_down) = (job.call.sequence, job.written_down);
             match self
                 .ledger
-                .accept(job.call.sequence, job.inbox, job.written_down, staged)
+                .accept(sequence, job.inbox, written_down, effects)
             {
                 Accepted::Yes => return Outcome::Done,
                 Accepted::Duplicate => {

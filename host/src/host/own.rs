@@ -1,0 +1,147 @@
+//! Takes a partition that is this host's, gives its runs: claimed, worked on, drained or lost.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use super::{Shared, WAIT_FIRST, chain, pause};
+use crate::broker::Broker;
+use crate::health;
+use crate::ledger::claim::{Claim, Claimant, claim};
+use crate::ledger::committer::Commit;
+use crate::ledger::dead_letter::DeadLetter;
+use crate::ledger::reason::Reason;
+use crate::ledger::subject::PartitionName;
+use crate::ledger::writer::{self, Grouping, Writer};
+use crate::ownership::Share;
+use crate::partition::{Partition, Parts};
+use crate::plugin::generation::Generation;
+use crate::route;
+
+/// Takes one partition over and runs it.
+pub(super) async fn own(
+    shared: Shared,
+    broker: Broker,
+    commits: mpsc::Sender<Commit>,
+    generation: Arc<Generation>,
+    share: Share,
+    name: PartitionName,
+) {
+    let label = name.to_string();
+    let Some(claim) = take_over(&shared, &broker, &generation, &name).await else {
+        return;
+    };
+    let grouping = Grouping {
+        events: shared.config.ledger.commit_events,
+        delay: shared.config.ledger.commit_delay,
+    };
+    let writer = Writer::new(
+        Arc::clone(&claim.ledger),
+        commits,
+        shared.owner,
+        claim.log,
+        claim.position.clone(),
+        grouping,
+    );
+    let metrics = shared.metrics.plugin(&name.plugin);
+    let parts = Parts {
+        subjects: route::subjects(generation.manifest(), &share.slots),
+        generation,
+        events: broker.events.clone(),
+        ledger_stream: broker.ledger.clone(),
+        max_payload: broker.max_payload(),
+        metrics,
+        tracker: shared.tracker.clone(),
+    };
+    tracing::info!(
+        partition = label,
+        floor = claim.position.floor(),
+        waiting = claim.waiting.len(),
+        "partition taken over"
+    );
+    let partition = Partition::new(parts, claim, writer);
+    let running = health::Partition::Running;
+    shared.health.partition(label.clone(), running);
+    match partition.run(shared.drain.clone()).await {
+        Ok(()) => tracing::info!(partition = label, "partition drained"),
+        Err(writer::Error::Stopped) => {}
+        Err(writer::Error::Fenced(fenced)) => {
+            tracing::error!(partition = label, "{fenced}; this host leaves it");
+            let taken = health::Partition::TakenOver;
+            shared.health.partition(label, taken);
+        }
+    }
+}
+
+/// Claims a partition, as often as it takes. None when the host is stopping.
+async fn take_over(
+    shared: &Shared,
+    broker: &Broker,
+    generation: &Generation,
+    name: &PartitionName,
+) -> Option<Claim> {
+    let claimant = Claimant {
+        context: &broker.context,
+        ledger: &broker.ledger,
+        owner: shared.owner,
+        dedup_window: shared.config.ledger.dedup_window,
+    };
+    let mut wait = WAIT_FIRST;
+    loop {
+        let attempt = async {
+            let first = broker
+                .events
+                .get_info()
+                .await
+                .map(|info| info.state.first_sequence);
+            let first = first.map_err(|error| error.to_string())?;
+            let start = first.saturating_sub(1);
+            let claimed = claim(&claimant, name.clone(), start).await;
+            claimed
+                .map(|claim| (claim, first))
+                .map_err(|error| chain(&error))
+        };
+        let error = tokio::select! {
+            claimed = attempt => match claimed {
+                Ok((mut claim, first)) => {
+                    report_lost(broker, generation, &mut claim, first);
+                    return Some(claim);
+                }
+                Err(error) => error,
+            },
+            () = shared.drain.cancelled() => return None,
+        };
+        tracing::warn!(partition = %name, %error, retry_in = ?wait, "not taken over yet");
+        pause(shared, &mut wait).await?;
+    }
+}
+
+/// Events that left the store while no host ran the plug-in are not passed in silence.
+fn report_lost(broker: &Broker, generation: &Generation, claim: &mut Claim, first: u64) {
+    let Some((from, to)) = claim.position.lose_below(first) else {
+        return;
+    };
+    let error = format!(
+        "the events {from} to {to} left the store before this plug-in had read them; those of \
+         its subjects among them are lost to it (events.max_age is shorter than it was away)"
+    );
+    let plugin = &generation.manifest().name;
+    tracing::error!(plugin, from, to, "{error}");
+    let letter = DeadLetter {
+        plugin,
+        version: &generation.manifest().version,
+        digest: generation.digest(),
+        reason: Reason::AgedOut,
+        error: &error,
+        attempts: 0,
+        first: crate::clock::unix_millis(),
+        sequence: from,
+        subject: "",
+        key: "",
+        trace_id: String::new(),
+        headers: None,
+        payload: bytes::Bytes::new(),
+        max_payload: broker.max_payload(),
+    };
+    claim.ledger.bury(letter, None, false);
+}

@@ -1,0 +1,78 @@
+//! Takes a partition's quiet moments, gives order: old entries let go, idle positions moved up, gauges set.
+
+use tokio::time::Duration;
+
+use super::{Partition, Quiet};
+use crate::clock;
+use crate::cursor;
+use crate::held::Held;
+use crate::metrics::Standing;
+use crate::route;
+
+/// How often the gauges are set.
+pub(super) const REPORT: Duration = Duration::from_millis(250);
+/// How often what is old is let go and an idle position moves up.
+pub(super) const HOUSEKEEPING: Duration = Duration::from_secs(30);
+
+impl Partition {
+    /// Puts into their lanes the events that an earlier owner wrote down and that stand
+    /// below `sequence`: everything that is read from now on comes after them.
+    pub(super) fn resume_below(&mut self, sequence: u64) {
+        while let Some(entry) = self.waiting.first_entry()
+            && *entry.key() < sequence
+        {
+            let (sequence, retry) = entry.remove_entry();
+            let mut held = Held::new(sequence, retry.first);
+            held.resume(&retry);
+            let ordering = self.manifest().delivery.ordering;
+            let lane = route::lane(ordering, &held.key, sequence);
+            self.lanes.push_parked(lane, held, retry.due);
+        }
+    }
+
+    pub(super) fn standing(&self) -> Standing {
+        Standing {
+            parked: i64::try_from(self.lanes.parked()).unwrap_or(i64::MAX),
+            in_flight: i64::try_from(self.in_flight).unwrap_or(i64::MAX),
+            lag: i64::try_from(self.behind).unwrap_or(i64::MAX),
+        }
+    }
+
+    pub(super) fn report(&mut self, now: Standing) {
+        self.parts.metrics.standing(self.reported, now);
+        self.reported = now;
+    }
+
+    /// Lets go of log messages that the dedup window has passed, and asks whether an idle
+    /// position may move up to the end of the store.
+    pub(super) fn keep_house(&mut self) {
+        if let Some(sequence) = self.ledger.staging().expire(clock::unix_millis()) {
+            let (stream, subject) = (self.parts.ledger_stream.clone(), self.ledger.name().log());
+            self.parts.tracker.spawn(async move {
+                let purge = stream.purge().filter(&subject).sequence(sequence);
+                if let Err(error) = purge.await {
+                    tracing::warn!(%error, subject, "old log messages stay for now");
+                }
+            });
+        }
+        if self.lanes.held() == 0 && self.writer.is_idle() && self.waiting.is_empty() {
+            let asked_at = self.writer.position().last();
+            let (events, subjects) = (self.parts.events.clone(), self.parts.subjects.clone());
+            let answers = self.quiet.0.clone();
+            self.parts.tracker.spawn(async move {
+                let up_to = cursor::quiet_up_to(&events, &subjects, asked_at).await;
+                // The partition may have stopped meanwhile.
+                let _ = answers.send(Quiet { asked_at, up_to });
+            });
+        }
+    }
+
+    pub(super) fn move_up(&mut self, quiet: Quiet) {
+        let position = self.writer.position();
+        if position.last() == quiet.asked_at
+            && let Some(up_to) = quiet.up_to
+        {
+            self.writer.skip_to(up_to);
+        }
+    }
+}
