@@ -5,6 +5,7 @@ use async_nats::jetstream;
 
 use crate::broker::Broker;
 use crate::host::{Host, Setup};
+use crate::outputs::{Echo, carried_over, echoes};
 
 /// A broker with a ready host on it.
 #[derive(Debug)]
@@ -43,5 +44,17 @@ impl Stage {
             jetstream,
             broker,
         })
+    }
+
+    /// Waits until `plugin` has nothing left to do, ends the host, which commits what is
+    /// left, and gives all outputs: none can come after that.
+    ///
+    /// # Errors
+    /// When the plug-in does not come to rest in 30 s, or the host does not end well.
+    pub async fn last_echoes(&mut self, plugin: &str) -> Result<Vec<Echo>> {
+        self.host.settled(plugin, 30).await?;
+        self.host.stop().await?;
+        carried_over(&self.jetstream).await?;
+        echoes(&self.jetstream).await
     }
 }

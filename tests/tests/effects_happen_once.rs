@@ -62,9 +62,7 @@ fn a_host_that_is_killed_again_and_again_loses_repeats_and_reorders_nothing() ->
         }
         stage.host.wait_ready(60).await?;
         wait_echoes(&stage.jetstream, inputs.len(), 120).await?;
-        stage.host.settled("emit-one", 30).await?;
-        carried_over(&stage.jetstream).await?;
-        let verdict = Verdict::on(&inputs, &echoes(&stage.jetstream).await?);
+        let verdict = Verdict::on(&inputs, &stage.last_echoes("emit-one").await?);
         write_figures(&verdict, killed, interrupted, seed)?;
         verdict.clean()?;
         ensure!(
@@ -165,15 +163,14 @@ fn an_event_that_comes_twice_acts_once() -> Result<()> {
             Ok(())
         })
         .await?;
-        carried_over(&stage.jetstream).await?;
-        Verdict::on(&inputs, &echoes(&stage.jetstream).await?).clean()
+        Verdict::on(&inputs, &stage.last_echoes("emit-one").await?).clean()
     })
 }
 
 #[test]
 fn the_same_event_under_two_keys_at_the_same_time_acts_once() -> Result<()> {
     within(60, async {
-        let stage = Stage::with(&["emit_one"], "").await?;
+        let mut stage = Stage::with(&["emit_one"], "").await?;
         let one = spread(200, 200);
         let both: Vec<Input> = one
             .iter()
@@ -186,9 +183,8 @@ fn the_same_event_under_two_keys_at_the_same_time_acts_once() -> Result<()> {
             .collect();
         publish(&stage.jetstream, &both).await?;
         wait_echoes(&stage.jetstream, one.len(), 30).await?;
-        stage.host.settled("emit-one", 20).await?;
-        carried_over(&stage.jetstream).await?;
-        let mut ids: Vec<String> = echoes(&stage.jetstream)
+        let mut ids: Vec<String> = stage
+            .last_echoes("emit-one")
             .await?
             .into_iter()
             .map(|echo| echo.input)
@@ -256,13 +252,11 @@ fn retries_and_their_success_in_one_commit_act_once() -> Result<()> {
         // Everything that happens to an event ends up in the same batch.
         let settings = "[ledger]\ncommit_delay = \"100ms\"\n\
                         [plugin.retry-twice]\ninitial = \"1ms\"\nmax = \"1ms\"\nfactor = 1.0";
-        let stage = Stage::with(&["retry_twice"], settings).await?;
+        let mut stage = Stage::with(&["retry_twice"], settings).await?;
         let inputs = spread(200, 50);
         publish(&stage.jetstream, &inputs).await?;
         wait_echoes(&stage.jetstream, inputs.len(), 30).await?;
-        stage.host.settled("retry-twice", 20).await?;
-        carried_over(&stage.jetstream).await?;
-        Verdict::on(&inputs, &echoes(&stage.jetstream).await?).clean()
+        Verdict::on(&inputs, &stage.last_echoes("retry-twice").await?).clean()
     })
 }
 
@@ -290,6 +284,7 @@ fn a_total_in_state_counts_every_event_once() -> Result<()> {
         })
         .await?;
         stage.host.settled("count", 20).await?;
+        stage.host.stop().await?;
         let total = total(&stage).await?;
         ensure!(total == 600, "the total of 600 distinct events is {total}");
         Ok(())
@@ -311,13 +306,11 @@ fn what_a_failed_call_staged_is_not_emitted() -> Result<()> {
         // Both stage an output before they fail.
         let settings =
             "[plugin.trap]\nmax_attempts = 3\n[plugin.spin]\nmax_attempts = 2\ntimeout = \"300ms\"";
-        let stage = Stage::with(&["trap", "spin"], settings).await?;
+        let mut stage = Stage::with(&["trap", "spin"], settings).await?;
         publish(&stage.jetstream, &spread(3, 3)).await?;
         wait_dead_letters(&stage.jetstream, 6, 30).await?;
         stage.host.settled("trap", 20).await?;
-        stage.host.settled("spin", 20).await?;
-        carried_over(&stage.jetstream).await?;
-        let outputs = echoes(&stage.jetstream).await?;
+        let outputs = stage.last_echoes("spin").await?;
         ensure!(outputs.is_empty(), "failed calls had effects: {outputs:?}");
         Ok(())
     })
@@ -328,7 +321,7 @@ fn an_event_that_succeeds_at_last_acts_once() -> Result<()> {
     within(60, async {
         let settings =
             "[plugin.fail-by-data]\ninitial = \"20ms\"\nmax_attempts = 4\ntimeout = \"2s\"";
-        let stage = Stage::with(&["fail_by_data"], settings).await?;
+        let mut stage = Stage::with(&["fail_by_data"], settings).await?;
         let good = [failing("once", 0, 1), failing("thrice", 0, 3)];
         let bad = [
             failing("always", 0, 100),
@@ -338,17 +331,15 @@ fn an_event_that_succeeds_at_last_acts_once() -> Result<()> {
         publish(&stage.jetstream, &[&good[..], &bad[..]].concat()).await?;
         let letters = wait_dead_letters(&stage.jetstream, bad.len(), 30).await?;
         wait_echoes(&stage.jetstream, good.len(), 30).await?;
-        stage.host.settled("fail-by-data", 20).await?;
-        carried_over(&stage.jetstream).await?;
         ensure!(letters.len() == bad.len(), "{} dead letters", letters.len());
-        Verdict::on(&good, &echoes(&stage.jetstream).await?).clean()
+        Verdict::on(&good, &stage.last_echoes("fail-by-data").await?).clean()
     })
 }
 
 #[test]
 fn two_hosts_on_one_plug_in_never_act_twice() -> Result<()> {
     within(120, async {
-        let stage = Stage::with(&["emit_one"], SMALL_COMMITS).await?;
+        let mut stage = Stage::with(&["emit_one"], SMALL_COMMITS).await?;
         let inputs = spread(1_200, 40);
         let (before, after) = inputs.split_at(800);
         publish(&stage.jetstream, before).await?;
@@ -357,10 +348,12 @@ fn two_hosts_on_one_plug_in_never_act_twice() -> Result<()> {
         let second = Setup::new(stage.broker.url())
             .named("host-2")
             .guest("emit_one")?;
-        let second = second.with(SMALL_COMMITS).start().await?;
+        let mut second = second.with(SMALL_COMMITS).start().await?;
         publish(&stage.jetstream, after).await?;
         wait_echoes(&stage.jetstream, inputs.len(), 60).await?;
         second.settled("emit-one", 20).await?;
+        second.stop().await?;
+        stage.host.stop().await?;
         carried_over(&stage.jetstream).await?;
         Verdict::on(&inputs, &echoes(&stage.jetstream).await?).clean()?;
         ensure!(

@@ -236,6 +236,7 @@ mod tests {
             subject: "ledger.p.0.log".to_owned(),
             headers: HeaderMap::new(),
             payload: Bytes::from(vec![0; bytes]),
+            replaces: false,
         }
     }
 

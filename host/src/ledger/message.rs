@@ -1,5 +1,6 @@
 //! Takes an effect of a delivery, gives the message that records it in the ledger.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use async_nats::{HeaderMap, header};
@@ -24,6 +25,21 @@ pub struct Message {
     pub headers: HeaderMap,
     /// Its body.
     pub payload: Bytes,
+    /// It takes the place of what its subject had (rollup). The server takes one of those
+    /// a subject and batch.
+    pub replaces: bool,
+}
+
+/// The messages of one commit, in their order: of several that replace what one subject
+/// had, the last. Nobody could have seen the others, since a commit is visible as a whole.
+pub fn latest(messages: impl DoubleEndedIterator<Item = Message>) -> Vec<Message> {
+    let mut replaced = HashSet::new();
+    let mut kept: Vec<Message> = messages
+        .rev()
+        .filter(|message| !message.replaces || replaced.insert(message.subject.clone()))
+        .collect();
+    kept.reverse();
+    kept
 }
 
 impl Message {
@@ -65,6 +81,7 @@ pub fn log(name: &PartitionName, expected: u64, body: Vec<u8>) -> Message {
         subject: name.log(),
         headers,
         payload: body.into(),
+        replaces: false,
     }
 }
 
@@ -116,6 +133,7 @@ fn replacing(subject: String, value: Option<Bytes>) -> Message {
         subject,
         headers,
         payload: value.unwrap_or_default(),
+        replaces: true,
     }
 }
 
@@ -127,5 +145,40 @@ fn expiring(subject: String, mut headers: HeaderMap, payload: Bytes, ttl: Durati
         subject,
         headers,
         payload,
+        replaces: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_several_values_of_one_key_the_last_is_committed() {
+        let name = PartitionName {
+            plugin: "p".to_owned(),
+            partition: 0,
+        };
+        let value = |text: &'static str| Some(Bytes::from_static(text.as_bytes()));
+        let messages = vec![
+            state(&name, "a", value("1")),
+            out("d365.x", HeaderMap::new(), Bytes::new(), Duration::ZERO),
+            state(&name, "b", value("1")),
+            state(&name, "a", None),
+            out("d365.x", HeaderMap::new(), Bytes::new(), Duration::ZERO),
+        ];
+        let kept = latest(messages.into_iter());
+        let subjects: Vec<&str> = kept.iter().map(|message| &*message.subject).collect();
+        let expected = [
+            "ledger.out.x",
+            "ledger.p.0.state.b",
+            "ledger.p.0.state.a",
+            "ledger.out.x",
+        ];
+        assert_eq!(subjects, expected);
+        assert!(
+            kept.get(2)
+                .is_some_and(|message| is_tombstone(&message.headers))
+        );
     }
 }

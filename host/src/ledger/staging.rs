@@ -182,6 +182,7 @@ mod tests {
             subject: "ledger.out.x".to_owned(),
             headers: HeaderMap::new(),
             payload: Bytes::new(),
+            replaces: false,
         };
         Settled {
             sequence: Some(u64::from(n)),

@@ -132,7 +132,7 @@ impl Writer {
             position: self.position.pack(),
             finished: settled.iter().filter_map(|part| part.finished).collect(),
         };
-        let effects = settled
+        let effects: Vec<_> = settled
             .iter_mut()
             .flat_map(|part| std::mem::take(&mut part.effects))
             .collect();
@@ -141,7 +141,7 @@ impl Writer {
             log: message::log(self.ledger.name(), self.log, entry.encode()),
             owner: self.owner,
             number: self.number,
-            effects,
+            effects: message::latest(effects.into_iter()),
             deliveries: settled.len(),
             done,
         };

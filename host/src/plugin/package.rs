@@ -4,11 +4,11 @@
 //! so that what an operator copies, digests and rolls back is one thing.
 
 use sha2::{Digest, Sha256};
-use wasm_encoder::{Component, ComponentSection, CustomSection};
+use wasm_encoder::{Component, ComponentSection, CustomSection, Module};
 use wasmparser::{
-    BinaryReader, BinaryReaderError, ComponentExportSectionReader, ComponentImportSectionReader,
-    Validator, WasmFeatures,
+    BinaryReader, BinaryReaderError, ComponentImportSectionReader, Validator, WasmFeatures,
 };
+use wit_component::StringEncoding;
 
 /// The custom section that holds the text of `plugin.toml`.
 pub const MANIFEST_SECTION: &str = "sluicegate:manifest";
@@ -19,7 +19,14 @@ const COMPONENT: [u8; 4] = [0x0d, 0, 1, 0];
 const HEADER: usize = 8;
 const CUSTOM_ID: u8 = 0;
 const IMPORT_ID: u8 = 10;
-const EXPORT_ID: u8 = 11;
+
+/// All of `wit/` as one file; the one with the package's name comes first.
+const WIT: &str = concat!(
+    include_str!("../../../wit/types.wit"),
+    include_str!("../../../wit/host.wit"),
+    include_str!("../../../wit/consumer.wit"),
+    include_str!("../../../wit/world.wit"),
+);
 
 /// Why a file is not a plug-in, or could not be made one.
 #[derive(Debug, thiserror::Error)]
@@ -53,14 +60,13 @@ pub enum Error {
         /// What the parser found.
         message: String,
     },
-    /// The module is sound, but does not fit the plug-in world.
-    #[error("the module cannot become a component: {message}; {advice}")]
-    NotAPlugin {
-        /// What the encoder found.
-        message: String,
-        /// What to do.
-        advice: &'static str,
-    },
+    /// The module is sound, but does not fit the plug-in world. Holds what the encoder found.
+    #[error(
+        "the module does not fit the world sluicegate:plugin/consumer-plugin: {0}; build it for \
+         wasm32-unknown-unknown with the crate sluicegate-guest, one function in it marked \
+         #[consumer]"
+    )]
+    NotAPlugin(String),
     /// No manifest in the component.
     #[error(
         "no manifest: the component has no custom section `sluicegate:manifest`; make the file \
@@ -90,38 +96,59 @@ impl From<BinaryReaderError> for Error {
 /// Makes a component of a core module that was built against `wit/`, and validates it.
 ///
 /// Errors when the bytes are no sound core module, or the module does not export
-/// `sluicegate:plugin/consumer`.
+/// `sluicegate:plugin/consumer`, or imports what the world does not have.
 pub fn componentize(core_module: &[u8]) -> Result<Vec<u8>, Error> {
-    match version(core_module)? {
-        MODULE => {}
+    let module = with_our_world(core_module)?;
+    // The encoder takes its input on trust.
+    Validator::new_with_features(WasmFeatures::all()).validate_all(&module)?;
+    wit_component::ComponentEncoder::default()
+        .validate(true)
+        .module(&module)
+        .and_then(|mut encoder| encoder.encode())
+        .map_err(misfit)
+}
+
+/// The module with the plug-in world's types in it, in place of those that came along.
+///
+/// What a bindings generator leaves behind is trusted by the encoder down to endless
+/// recursion (a damaged package name does it), and it could only ever say what `wit/` says.
+fn with_our_world(core_module: &[u8]) -> Result<Vec<u8>, Error> {
+    let sections = match version(core_module)? {
+        MODULE => sections(core_module)?,
         COMPONENT => return Err(Error::AlreadyComponent),
         other => return Err(Error::UnknownVersion(other)),
+    };
+    let mut module = Vec::with_capacity(core_module.len());
+    module.extend_from_slice(&Module::HEADER);
+    for section in sections {
+        let name = section.custom_name()?.unwrap_or_default();
+        if !name.starts_with("component-type") {
+            module.extend_from_slice(section.whole);
+        }
     }
-    // The encoder takes its input on trust.
-    Validator::new_with_features(WasmFeatures::all()).validate_all(core_module)?;
-    let component = wit_component::ComponentEncoder::default()
-        .validate(true)
-        .module(core_module)
-        .and_then(|mut encoder| encoder.encode())
-        .map_err(|error| Error::NotAPlugin {
-            message: format!("{error:#}"),
-            advice: "it must be built for wasm32-unknown-unknown with the sluicegate-guest crate",
-        })?;
-    if !exports_a_consumer(&component)? {
-        return Err(Error::NotAPlugin {
-            message: "it does not export sluicegate:plugin/consumer".to_owned(),
-            advice: "mark the function that handles events with #[consumer], and set \
-                     `crate-type = [\"cdylib\"]` in Cargo.toml",
-        });
-    }
-    Ok(component)
+    embed_world(&mut module)?;
+    Ok(module)
+}
+
+fn embed_world(module: &mut Vec<u8>) -> Result<(), Error> {
+    let mut resolve = wit_component::metadata::Bindgen::default().resolve;
+    let package = resolve.push_str("wit", WIT).map_err(misfit)?;
+    let world = resolve
+        .select_world(&[package], Some("consumer-plugin"))
+        .map_err(misfit)?;
+    wit_component::embed_component_metadata(module, &resolve, world, StringEncoding::UTF8)
+        .map_err(misfit)
+}
+
+fn misfit(error: impl std::fmt::Display) -> Error {
+    Error::NotAPlugin(format!("{error:#}"))
 }
 
 /// Gives the component with the manifest in it, in place of one that was there.
 pub fn embed_manifest(component: &[u8], manifest_toml: &str) -> Result<Vec<u8>, Error> {
     let mut packed = Vec::with_capacity(component.len() + manifest_toml.len() + 64);
     packed.extend_from_slice(Component::HEADER.as_slice());
-    for section in sections(component)? {
+    for section in component_sections(component)? {
         if section.custom_name()? != Some(MANIFEST_SECTION) {
             packed.extend_from_slice(section.whole);
         }
@@ -136,7 +163,7 @@ pub fn embed_manifest(component: &[u8], manifest_toml: &str) -> Result<Vec<u8>, 
 
 /// The text of the manifest that the component carries.
 pub fn manifest_text(component: &[u8]) -> Result<String, Error> {
-    for section in sections(component)? {
+    for section in component_sections(component)? {
         if section.custom_name()? == Some(MANIFEST_SECTION) {
             let mut content = section.content;
             content.read_string()?;
@@ -156,7 +183,7 @@ pub fn manifest_text(component: &[u8]) -> Result<String, Error> {
 /// order, such as `sluicegate:plugin/state@0.1.0`.
 pub fn imports(component: &[u8]) -> Result<Vec<String>, Error> {
     let mut names = Vec::new();
-    for section in sections(component)? {
+    for section in component_sections(component)? {
         if section.id == IMPORT_ID {
             for import in ComponentImportSectionReader::new(section.content)? {
                 names.push(import?.name.name.to_owned());
@@ -164,19 +191,6 @@ pub fn imports(component: &[u8]) -> Result<Vec<String>, Error> {
         }
     }
     Ok(names)
-}
-
-fn exports_a_consumer(component: &[u8]) -> Result<bool, Error> {
-    for section in sections(component)? {
-        if section.id == EXPORT_ID {
-            for export in ComponentExportSectionReader::new(section.content)? {
-                if export?.name.name.starts_with("sluicegate:plugin/consumer@") {
-                    return Ok(true);
-                }
-            }
-        }
-    }
-    Ok(false)
 }
 
 /// The content's name in the object store and in dead letters: `sha256:` and 64 hex digits.
@@ -188,7 +202,7 @@ pub fn digest(bytes: &[u8]) -> String {
     text
 }
 
-/// One section of a component, without a look into what is nested in it.
+/// One section, without a look into what is nested in it.
 struct Section<'a> {
     id: u8,
     /// With the id and the size in front.
@@ -207,20 +221,24 @@ impl<'a> Section<'a> {
 }
 
 /// All sections of a component, in their order.
-fn sections(component: &[u8]) -> Result<Vec<Section<'_>>, Error> {
+fn component_sections(component: &[u8]) -> Result<Vec<Section<'_>>, Error> {
     match version(component)? {
-        COMPONENT => {}
-        MODULE => return Err(Error::CoreModule),
-        other => return Err(Error::UnknownVersion(other)),
+        COMPONENT => sections(component),
+        MODULE => Err(Error::CoreModule),
+        other => Err(Error::UnknownVersion(other)),
     }
-    let mut reader = BinaryReader::new(component, 0);
+}
+
+/// All sections of a module or a component, in their order.
+fn sections(wasm: &[u8]) -> Result<Vec<Section<'_>>, Error> {
+    let mut reader = BinaryReader::new(wasm, 0);
     reader.read_bytes(HEADER)?;
     let mut sections = Vec::new();
     while !reader.eof() {
         let from = reader.current_position();
         let id = reader.read_u8()?;
         let content = reader.read_reader()?;
-        let whole = component.get(from..reader.current_position());
+        let whole = wasm.get(from..reader.current_position());
         sections.push(Section {
             id,
             whole: whole.unwrap_or_default(),
@@ -238,3 +256,6 @@ fn version(wasm: &[u8]) -> Result<[u8; 4], Error> {
         message: "the file ends within its first 8 bytes".to_owned(),
     })
 }
+
+#[cfg(test)]
+mod tests;

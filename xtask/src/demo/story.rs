@@ -238,6 +238,7 @@ fn replayed(sluice: &Sluice, host: &Host<'_>, id: &str, checks: &mut Checks) -> 
         0,
         left.as_array().map_or(0, Vec::len),
     );
+    settled(host)?;
     let again = counts(&host.metrics()?);
     let calls: u64 = again
         .iter()
@@ -340,6 +341,20 @@ fn wait_for(host: &Host<'_>, ends: impl Fn(&Row) -> u64) -> Result<()> {
         show(&last);
     }
     waited
+}
+
+/// Waits until no plug-in has anything left to read or to do.
+fn settled(host: &Host<'_>) -> Result<()> {
+    clock::poll("a host with nothing left to do", LIMIT, || {
+        let metrics = host.metrics()?;
+        let left = [
+            "sluicegate_lag_events",
+            "sluicegate_in_flight",
+            "sluicegate_lanes_parked",
+        ];
+        let left: u64 = left.iter().map(|name| metrics.sum(name, &[])).sum();
+        Ok((left == 0).then_some(()))
+    })
 }
 
 fn heading(title: &str) {
