@@ -11,7 +11,7 @@ use super::bindings::sluicegate::plugin::types;
 use super::convert;
 use super::engine::Engine;
 use super::generation::Generation;
-use super::store::{Abort, CallContext, Staged, StoreData};
+use super::store::{Abort, CallContext, Meter, Staged, StoreData};
 use crate::event::Event;
 use crate::ledger::state::StateCache;
 use crate::manifest::Isolation;
@@ -120,7 +120,10 @@ impl Generation {
         let result = match answer {
             Ok(Ok(())) => Ok(()),
             Ok(Err(failure)) => Err(guest_failure(failure)),
-            Err(error) => Err(instance.failure(&error, timeout)),
+            Err(error) => {
+                let meter = &instance.store.data().meter;
+                Err(failure(&staged, meter, &error, timeout))
+            }
         };
         let broken = matches!(
             result,
@@ -165,7 +168,10 @@ impl Generation {
         store.set_epoch_deadline(Engine::ticks(timeout));
         let guest = match self.pre().instantiate(&mut store) {
             Ok(guest) => guest,
-            Err(error) => return Err(failure(store.data(), &error, timeout)),
+            Err(error) => {
+                let data = store.data();
+                return Err(failure(&data.staged, &data.meter, &error, timeout));
+            }
         };
         Ok(Instance {
             store,
@@ -179,6 +185,7 @@ impl Instance {
     fn begin(&mut self, call: &Call, state: &Arc<StateCache>, deadline: Instant) {
         let data = self.store.data_mut();
         data.staged = Staged::default();
+        data.meter.refused = None;
         data.call = Some(CallContext {
             event: Arc::clone(&call.event),
             key: call.key.clone(),
@@ -216,10 +223,6 @@ impl Instance {
         data.call = None;
         (std::mem::take(&mut data.staged), data.meter.used())
     }
-
-    fn failure(&self, error: &wasmtime::Error, timeout: Duration) -> Failure {
-        failure(self.store.data(), error, timeout)
-    }
 }
 
 fn guest_failure(failure: types::Failure) -> Failure {
@@ -233,7 +236,7 @@ fn guest_failure(failure: types::Failure) -> Failure {
 }
 
 /// What ended a call that did not come back with an answer.
-fn failure(data: &StoreData, error: &wasmtime::Error, timeout: Duration) -> Failure {
+fn failure(staged: &Staged, meter: &Meter, error: &wasmtime::Error, timeout: Duration) -> Failure {
     if let Some(abort) = error.downcast_ref::<Abort>() {
         return match abort {
             Abort::Limit(text) => Failure::Limit(text.clone()),
@@ -244,18 +247,17 @@ fn failure(data: &StoreData, error: &wasmtime::Error, timeout: Duration) -> Fail
     if let Some(&Trap::Interrupt) = error.downcast_ref::<Trap>() {
         return Failure::Timeout(timeout);
     }
-    if let Some(wanted) = data.meter.refused {
+    if let Some(wanted) = meter.refused {
         return Failure::Memory {
             wanted,
-            allowed: data.meter.limit(),
+            allowed: meter.limit(),
         };
     }
     if error.is::<wasmtime::PoolConcurrencyLimitError>() {
         return Failure::Host("no instance is free in the pool".to_owned());
     }
     // The last error line of the guest is the panic message that its hook wrote.
-    let said = data
-        .staged
+    let said = staged
         .logs
         .iter()
         .rev()
