@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
 use crate::d365::{self, BusinessEvent, RemoteExecutionContext};
@@ -62,13 +63,16 @@ impl Event {
         &self.source
     }
 
-    /// The Dynamics 365 environment, from the source: its second part.
-    pub fn environment(&self) -> Option<&str> {
+    /// The Dynamics 365 environment: the second part of the source, percent-decoded.
+    ///
+    /// In a subject it is a token: [`d365::token`] spells it so.
+    pub fn environment(&self) -> Option<Cow<'_, str>> {
         self.source_part(1)
     }
 
-    /// The legal entity of Finance and Operations, from the source: its third part.
-    pub fn legal_entity(&self) -> Option<&str> {
+    /// The legal entity of Finance and Operations: the third part of the source,
+    /// percent-decoded.
+    pub fn legal_entity(&self) -> Option<Cow<'_, str>> {
         self.source_part(2)
     }
 
@@ -168,9 +172,10 @@ impl Event {
         Ok(BusinessEvent::parse(self.data())?)
     }
 
-    fn source_part(&self, index: usize) -> Option<&str> {
+    fn source_part(&self, index: usize) -> Option<Cow<'_, str>> {
         let path = self.source.strip_prefix('/')?;
-        path.split('/').nth(index).filter(|part| !part.is_empty())
+        let part = path.split('/').nth(index).filter(|part| !part.is_empty())?;
+        Some(percent_decode_str(part).decode_utf8_lossy())
     }
 }
 
@@ -203,14 +208,10 @@ mod tests {
     #[test]
     fn the_source_names_environment_and_legal_entity() {
         let from = |source: &str| Event::builder("t").source(source).build();
-        let fno = from("/fno/contoso/usmf");
-        assert_eq!(
-            (fno.environment(), fno.legal_entity()),
-            (Some("contoso"), Some("usmf"))
-        );
-        let dataverse = from("/dataverse/contoso");
-        assert_eq!(dataverse.environment(), Some("contoso"));
-        assert_eq!(dataverse.legal_entity(), None);
+        let fno = from("/fno/contoso/us%20mf");
+        assert_eq!(fno.environment().as_deref(), Some("contoso"));
+        assert_eq!(fno.legal_entity().as_deref(), Some("us mf"));
+        assert_eq!(from("/dataverse/contoso").legal_entity(), None);
         for other in ["", "/", "/dataverse", "/dataverse/", "urn:x"] {
             assert_eq!(from(other).environment(), None, "{other}");
         }

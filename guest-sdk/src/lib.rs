@@ -27,6 +27,7 @@
 //!     let environment = event.environment().ok_or_else(|| reject("no environment in source"))?;
 //!     let seen = state::get_json::<u64>(&delivery.partition_key)?.unwrap_or(0) + 1;
 //!     state::put_json(&delivery.partition_key, &seen)?;
+//!     let environment = d365::token(&environment);
 //!     let counted = Event::builder("d365.custom.counted.raised").json(&seen)?;
 //!     outbox::emit(&format!("d365.custom.{environment}.business.counted.raised"), counted);
 //!     Ok(())

@@ -41,6 +41,20 @@ pub struct Delivery {
     pub behind: u64,
 }
 
+/// What a cursor gives.
+#[derive(Debug)]
+pub enum Read {
+    /// A message.
+    Delivery(Delivery),
+    /// The store begins behind these sequences now: nobody has read them.
+    Lost {
+        /// The first.
+        from: u64,
+        /// The last.
+        to: u64,
+    },
+}
+
 /// Reads one share of the event store.
 pub struct Cursor {
     events: Stream,
@@ -83,13 +97,13 @@ impl Cursor {
 
     /// Feeds a partition until it goes away. What it does not take stays with the server:
     /// this is where pressure travels back.
-    pub async fn run(mut self, feed: mpsc::Sender<Delivery>) {
+    pub async fn run(mut self, feed: mpsc::Sender<Read>) {
         let mut wait = WAIT_FIRST;
         loop {
             match self.try_next().await {
-                Ok(delivery) => {
+                Ok(read) => {
                     wait = WAIT_FIRST;
-                    if feed.send(delivery).await.is_err() {
+                    if feed.send(read).await.is_err() {
                         return;
                     }
                 }
@@ -109,9 +123,12 @@ impl Cursor {
         }
     }
 
-    async fn try_next(&mut self) -> Result<Delivery, Broken> {
+    async fn try_next(&mut self) -> Result<Read, Broken> {
         loop {
             if self.open.is_none() {
+                if let Some(lost) = self.lost().await? {
+                    return Ok(lost);
+                }
                 self.open = Some(self.opened().await?);
             }
             let Some(open) = &mut self.open else {
@@ -124,7 +141,7 @@ impl Cursor {
                     // A consumer that was made anew may repeat what was given out.
                     if self.last < delivery.sequence {
                         self.last = delivery.sequence;
-                        return Ok(delivery);
+                        return Ok(Read::Delivery(delivery));
                     }
                 }
                 Some(Err(error)) if error.kind() == MessagesErrorKind::MissingHeartbeat => {
@@ -138,6 +155,19 @@ impl Cursor {
                 None => return Err(Broken::Ended),
             }
         }
+    }
+
+    /// What left the store before it was read, looked for whenever reading starts again.
+    async fn lost(&mut self) -> Result<Option<Read>, Broken> {
+        let info = self.events.get_info().await;
+        let info = info.map_err(|error| Broken::Client(error.to_string()))?;
+        let (from, first) = (self.last + 1, info.state.first_sequence);
+        if first <= from {
+            return Ok(None);
+        }
+        self.last = first - 1;
+        let to = self.last;
+        Ok(Some(Read::Lost { from, to }))
     }
 
     async fn opened(&self) -> Result<Open, Broken> {

@@ -29,7 +29,9 @@ pub struct Held {
     pub attempts: u32,
     /// Unix milliseconds of the first attempt, or of the arrival.
     pub first: u64,
-    /// Unix milliseconds of the event's own time, or of its arrival in the store.
+    /// Unix milliseconds of its arrival in the store, from which its `ttl` counts.
+    pub published: u64,
+    /// Unix milliseconds of the event's own time, or of its arrival.
     pub event_time: u64,
     /// The partition key.
     pub key: String,
@@ -123,6 +125,7 @@ impl Held {
             sequence,
             attempts: 0,
             first: clock::unix_millis(),
+            published,
             event_time: published,
             key: String::new(),
             written_down: false,
@@ -138,6 +141,15 @@ impl Held {
         self.written_down = true;
     }
 
+    /// The event is known now.
+    pub fn loaded(&mut self, body: Body) {
+        let time = body.event.as_ref().and_then(|event| event.time.as_deref());
+        self.event_time = time
+            .and_then(clock::parse_rfc3339)
+            .unwrap_or(self.published);
+        self.body = Some(body);
+    }
+
     /// What is to be written down of it.
     pub fn retry(&self, due: u64) -> Retry {
         Retry {
@@ -151,7 +163,7 @@ impl Held {
     /// Whether the event has been in the store for longer than this. A replay is as new as
     /// the operator's wish.
     pub fn is_older_than(&self, ttl: Duration) -> bool {
-        let age = clock::unix_millis().saturating_sub(self.event_time);
+        let age = clock::unix_millis().saturating_sub(self.published);
         u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX) < age
     }
 

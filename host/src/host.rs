@@ -181,15 +181,15 @@ async fn run(
     let token = shared.config.admin.token.clone();
     let serving = admin::serve(listener, parts, token, shared.abort.clone());
     let serving = shared.tracker.spawn(serving);
-    let own_server_ended = async {
+    let own_server_is_gone = async {
         match &mut nats_server {
-            Some(server) => server.ended().await,
+            Some(server) => server.keep_running(&shared.config.host.data_dir).await,
             None => std::future::pending().await,
         }
     };
     let result = tokio::select! {
         result = work(&shared, generations, &addresses) => result,
-        error = own_server_ended => Err(error.into()),
+        error = own_server_is_gone => Err(error.into()),
         () = grace_over(&shared) => {
             tracing::warn!(
                 grace = ?shared.config.host.shutdown_grace,

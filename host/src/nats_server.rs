@@ -61,6 +61,14 @@ impl NatsServer {
     /// Starts it, on a free port of the loopback, and waits until it listens. The address is
     /// also written to `nats.url` in the folder, for the command line.
     pub async fn start(data_dir: &Path) -> Result<Self, Error> {
+        let port = free_port().map_err(|source| Error::Start {
+            what: "finding a free port".to_owned(),
+            source,
+        })?;
+        Self::start_on(data_dir, port).await
+    }
+
+    async fn start_on(data_dir: &Path, port: u16) -> Result<Self, Error> {
         let binary = find().ok_or(Error::NotFound)?;
         let folder = data_dir.join("nats");
         let failed = |what: &str| {
@@ -68,7 +76,6 @@ impl NatsServer {
             move |source| Error::Start { what, source }
         };
         std::fs::create_dir_all(&folder).map_err(failed("making its folder"))?;
-        let port = free_port().map_err(failed("finding a free port"))?;
         let log = folder.join("nats-server.log");
         let mut command = dying_with_us(&binary);
         command
@@ -102,17 +109,18 @@ impl NatsServer {
         })
     }
 
-    /// Waits for its end, which nobody asked for.
-    pub async fn ended(&mut self) -> Error {
-        match self.child.wait().await {
-            Ok(status) => Error::Ended {
-                status,
-                log: self.log.clone(),
-            },
-            Err(source) => Error::Start {
-                what: "waiting for it".to_owned(),
-                source,
-            },
+    /// Starts it again, on the same port and folder, whenever it ends by itself; gives back
+    /// only when that fails.
+    pub async fn keep_running(&mut self, data_dir: &Path) -> Error {
+        loop {
+            match self.child.wait().await {
+                Ok(status) => tracing::error!(%status, "nats-server ended; starting it again"),
+                Err(error) => tracing::error!(%error, "nats-server is gone; starting it again"),
+            }
+            match Self::start_on(data_dir, self.port).await {
+                Ok(again) => *self = again,
+                Err(error) => return error,
+            }
         }
     }
 

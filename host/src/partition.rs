@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use self::housekeeping::{HOUSEKEEPING, REPORT};
 use crate::backoff;
 use crate::clock;
-use crate::cursor::{self, Cursor, Delivery};
+use crate::cursor::{self, Cursor, Delivery, Read};
 use crate::decode::decode;
 use crate::held::{Body, Held};
 use crate::lane::{LaneId, Lanes};
@@ -69,7 +69,7 @@ pub struct Partition {
     writer: Writer,
     lanes: Lanes<Held>,
     runners: Arc<Runners>,
-    feed: mpsc::Receiver<Delivery>,
+    feed: mpsc::Receiver<Read>,
     finished: UnboundedReceiver<Finished>,
     loads: (UnboundedSender<Loaded>, UnboundedReceiver<Loaded>),
     quiet: (UnboundedSender<Quiet>, UnboundedReceiver<Quiet>),
@@ -151,7 +151,10 @@ impl Partition {
                 done = self.writer.committed() => done?,
                 Some(finished) = self.finished.recv() => self.conclude(finished),
                 Some(loaded) = self.loads.1.recv() => self.loaded(loaded),
-                Some(delivery) = self.feed.recv(), if self.has_room() => self.take(delivery),
+                Some(read) = self.feed.recv(), if self.has_room() => match read {
+                    Read::Delivery(delivery) => self.take(delivery),
+                    Read::Lost { from, to } => self.lose(from, to),
+                },
                 () = sleep_until(next) => {}
                 Some(quiet) = self.quiet.1.recv() => self.move_up(quiet),
                 _ = report.tick() => self.report(self.standing()),
@@ -178,7 +181,7 @@ impl Partition {
             Ok(event) => event,
             Err(error) => {
                 self.parts.metrics.delivered.inc();
-                held.body = Some(Body::undecoded(delivery));
+                held.loaded(Body::undecoded(delivery));
                 return self.bury(&held, Reason::Undecodable, &error.to_string());
             }
         };
@@ -186,14 +189,14 @@ impl Partition {
             Route::Skip => self.writer.position().close(sequence),
             Route::Loop { hops } => {
                 self.parts.metrics.delivered.inc();
-                held.body = Some(Body::new(delivery, event));
+                held.loaded(Body::new(delivery, event));
                 let error = format!("the event has passed {hops} plug-ins; it goes in circles");
                 self.bury(&held, Reason::Loop, &error);
             }
             Route::Deliver { key } => {
                 self.parts.metrics.delivered.inc();
                 held.key = key;
-                held.body = Some(Body::new(delivery, event));
+                held.loaded(Body::new(delivery, event));
                 self.enqueue(held, written.map(|retry| retry.due));
             }
         }
@@ -274,7 +277,7 @@ impl Partition {
         self.body_bytes += body.size();
         let plugin = &self.parts.generation.manifest().name;
         if let Some(held) = self.lanes.head(lane) {
-            held.body = Some(body);
+            held.loaded(body);
             if let Some(job) = held.job(lane, plugin) {
                 self.runners.submit(job);
             }

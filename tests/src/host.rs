@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 
 use anyhow::{Context, Result, bail, ensure};
-use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::broker::free_port;
@@ -276,18 +275,6 @@ impl Host {
     pub fn log(&self) -> Result<String> {
         let bytes = std::fs::read(self.log_path())?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
-    }
-
-    /// The log's JSON lines.
-    ///
-    /// # Errors
-    /// When it was never started.
-    pub fn log_lines(&self) -> Result<Vec<Value>> {
-        Ok(self
-            .log()?
-            .lines()
-            .filter_map(|line| serde_json::from_str(line).ok())
-            .collect())
     }
 
     /// Waits until one log line holds all of `parts`, and gives it.

@@ -9,8 +9,6 @@ use crate::broker::Broker;
 use crate::health;
 use crate::ledger::claim::{Claim, Claimant, claim};
 use crate::ledger::committer::Commit;
-use crate::ledger::dead_letter::DeadLetter;
-use crate::ledger::reason::Reason;
 use crate::ledger::subject::PartitionName;
 use crate::ledger::writer::{self, Grouping, Writer};
 use crate::ownership::Share;
@@ -28,7 +26,7 @@ pub(super) async fn own(
     name: PartitionName,
 ) {
     let label = name.to_string();
-    let Some(claim) = take_over(&shared, &broker, &generation, &name).await else {
+    let Some(claim) = take_over(&shared, &broker, &name).await else {
         return;
     };
     let grouping = Grouping {
@@ -74,12 +72,7 @@ pub(super) async fn own(
 }
 
 /// Claims a partition, as often as it takes. None when the host is stopping.
-async fn take_over(
-    shared: &Shared,
-    broker: &Broker,
-    generation: &Generation,
-    name: &PartitionName,
-) -> Option<Claim> {
+async fn take_over(shared: &Shared, broker: &Broker, name: &PartitionName) -> Option<Claim> {
     let claimant = Claimant {
         context: &broker.context,
         ledger: &broker.ledger,
@@ -89,24 +82,18 @@ async fn take_over(
     let mut wait = WAIT_FIRST;
     loop {
         let attempt = async {
-            let first = broker
-                .events
-                .get_info()
-                .await
-                .map(|info| info.state.first_sequence);
-            let first = first.map_err(|error| error.to_string())?;
-            let start = first.saturating_sub(1);
-            let claimed = claim(&claimant, name.clone(), start).await;
-            claimed
-                .map(|claim| (claim, first))
-                .map_err(|error| chain(&error))
+            let info = broker.events.get_info().await;
+            let first = info
+                .map_err(|error| error.to_string())?
+                .state
+                .first_sequence;
+            // A plug-in that nobody has ever run begins with the oldest event.
+            let claimed = claim(&claimant, name.clone(), first.saturating_sub(1)).await;
+            claimed.map_err(|error| chain(&error))
         };
         let error = tokio::select! {
             claimed = attempt => match claimed {
-                Ok((mut claim, first)) => {
-                    report_lost(broker, generation, &mut claim, first);
-                    return Some(claim);
-                }
+                Ok(claim) => return Some(claim),
                 Err(error) => error,
             },
             () = shared.drain.cancelled() => return None,
@@ -114,34 +101,4 @@ async fn take_over(
         tracing::warn!(partition = %name, %error, retry_in = ?wait, "not taken over yet");
         pause(shared, &mut wait).await?;
     }
-}
-
-/// Events that left the store while no host ran the plug-in are not passed in silence.
-fn report_lost(broker: &Broker, generation: &Generation, claim: &mut Claim, first: u64) {
-    let Some((from, to)) = claim.position.lose_below(first) else {
-        return;
-    };
-    let error = format!(
-        "the events {from} to {to} left the store before this plug-in had read them; those of \
-         its subjects among them are lost to it (events.max_age is shorter than it was away)"
-    );
-    let plugin = &generation.manifest().name;
-    tracing::error!(plugin, from, to, "{error}");
-    let letter = DeadLetter {
-        plugin,
-        version: &generation.manifest().version,
-        digest: generation.digest(),
-        reason: Reason::AgedOut,
-        error: &error,
-        attempts: 0,
-        first: crate::clock::unix_millis(),
-        sequence: from,
-        subject: "",
-        key: "",
-        trace_id: String::new(),
-        headers: None,
-        payload: bytes::Bytes::new(),
-        max_payload: broker.max_payload(),
-    };
-    claim.ledger.bury(letter, None, false);
 }

@@ -62,8 +62,6 @@ pub struct Claim {
     pub log: u64,
     /// Events that were written down while they waited, by sequence.
     pub waiting: BTreeMap<u64, Retry>,
-    /// No host has ever run this partition.
-    pub is_new: bool,
 }
 
 /// What a claim needs to know.
@@ -119,7 +117,6 @@ pub async fn claim(
         position,
         log,
         waiting,
-        is_new: expected == 0,
     })
 }
 

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use async_nats::jetstream::Context;
 use async_nats::jetstream::stream::{LastRawMessageErrorKind, Stream};
+use futures_util::StreamExt;
 use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -82,66 +84,89 @@ impl Committer {
     /// broker does not answer.
     pub async fn run(self, mut incoming: mpsc::Receiver<Commit>, stop: CancellationToken) {
         let mut waiting = Vec::new();
-        while 0 < incoming.recv_many(&mut waiting, 256).await {
+        let mut in_trouble = FuturesUnordered::new();
+        loop {
+            tokio::select! {
+                count = incoming.recv_many(&mut waiting, 256) => if count == 0 { break },
+                Some(()) = in_trouble.next() => continue,
+            }
             let (alone, with_effects): (Vec<_>, Vec<_>) = waiting
                 .drain(..)
                 .partition(|commit: &Commit| commit.effects.is_empty());
-            join_all(
-                alone
-                    .into_iter()
-                    .map(|commit| self.settle(vec![commit], &stop)),
-            )
-            .await;
+            let alone = alone.into_iter().map(|commit| self.attempt(vec![commit]));
+            let mut failed: Vec<_> = join_all(alone).await.into_iter().flatten().collect();
             for group in pack(with_effects) {
-                self.settle(group, &stop).await;
+                failed.extend(self.attempt(group).await);
             }
+            // What the broker does not take is seen to beside the others: a partition in
+            // trouble stops nobody else's commits.
+            for (group, failure) in failed {
+                in_trouble.push(self.mend(group, failure, &stop));
+            }
+        }
+        while in_trouble.next().await.is_some() {}
+    }
+
+    /// Writes a group once; gives it back when that failed.
+    async fn attempt(&self, group: Vec<Commit>) -> Option<(Vec<Commit>, Failure)> {
+        let started = tokio::time::Instant::now();
+        match self.write(&group).await {
+            Ok(last) => {
+                let deliveries = group.iter().map(|commit| commit.deliveries).sum();
+                self.metrics.committed(deliveries, started.elapsed());
+                finish_all(group, last);
+                None
+            }
+            Err(failure) => Some((group, failure)),
         }
     }
 
-    /// Brings every commit of the group to its end: written, or fenced.
-    async fn settle(&self, mut group: Vec<Commit>, stop: &CancellationToken) {
+    /// Brings every commit of a group that failed to its end: written, or fenced.
+    async fn mend(&self, group: Vec<Commit>, failure: Failure, stop: &CancellationToken) {
+        let mut left = vec![(group, failure)];
         let mut wait = WAIT_FIRST;
-        let started = tokio::time::Instant::now();
-        while !group.is_empty() {
-            let failure = match self.write(&group).await {
-                Ok(last) => {
-                    let deliveries = group.iter().map(|commit| commit.deliveries).sum();
-                    self.metrics.committed(deliveries, started.elapsed());
-                    finish_all(group, last);
-                    return;
-                }
-                Err(failure) => failure,
-            };
-            match failure {
-                // One of the group is not the owner any more, and the server does not say
-                // which: each on its own, and the one that fails alone is looked up.
-                Failure::WrongSequence if 1 < group.len() => {
-                    for commit in std::mem::take(&mut group) {
-                        Box::pin(self.settle(vec![commit], stop)).await;
-                    }
-                }
-                // Alone and refused: either an earlier try of this very commit landed and
-                // its answer was lost, or another host has taken over.
-                Failure::WrongSequence | Failure::Unanswered(_) => {
-                    if let Failure::Unanswered(error) = &failure {
-                        tracing::warn!(%error, "no answer to a commit; looking whether it landed");
-                    }
-                    let refused = matches!(failure, Failure::WrongSequence);
-                    group = self.without_landed(group, refused).await;
-                }
-                Failure::Refused(error) => {
-                    tracing::error!(
-                        %error, stream = "LEDGER",
-                        "the broker refuses commits; nothing is lost, trying again"
-                    );
-                }
+        loop {
+            let mut open = Vec::new();
+            for (group, failure) in left {
+                open.extend(self.look_into(group, failure).await);
             }
-            if group.is_empty() {
+            if open.is_empty() {
                 return;
             }
             tokio::select! {
                 () = tokio::time::sleep(wait) => wait = (wait * 2).min(WAIT_LONGEST),
                 () = stop.cancelled() => return,
+            }
+            left = Vec::new();
+            for group in open {
+                left.extend(self.attempt(group).await);
+            }
+            if left.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// What is to be tried again after a failure, and in which groups.
+    async fn look_into(&self, group: Vec<Commit>, failure: Failure) -> Vec<Vec<Commit>> {
+        match failure {
+            // The server does not say which of them it does not like: each on its own.
+            Failure::WrongSequence | Failure::Refused(_) if 1 < group.len() => {
+                group.into_iter().map(|commit| vec![commit]).collect()
+            }
+            // Alone and out of sequence: either an earlier try of this very commit landed
+            // and its answer was lost, or another host has taken over.
+            Failure::WrongSequence => regroup(self.without_landed(group, true).await),
+            Failure::Unanswered(error) => {
+                tracing::warn!(%error, "no answer to a commit; looking whether it landed");
+                regroup(self.without_landed(group, false).await)
+            }
+            Failure::Refused(error) => {
+                tracing::error!(
+                    %error, stream = "LEDGER",
+                    "the broker refuses a commit; nothing is lost, trying again"
+                );
+                vec![group]
             }
         }
     }
@@ -189,6 +214,12 @@ impl Committer {
             Err(_) => None,
         }
     }
+}
+
+fn regroup(commits: Vec<Commit>) -> Vec<Vec<Commit>> {
+    let mut groups = pack(commits);
+    groups.retain(|group| !group.is_empty());
+    groups
 }
 
 /// The messages of a batch stand one after another in the stream, so the last sequence

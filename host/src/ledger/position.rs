@@ -70,16 +70,10 @@ impl Position {
         self.last = self.last.max(sequence);
     }
 
-    /// The store begins at `first` now: what was not handled below it is gone. Gives the
-    /// range of sequences that were lost unhandled, if any.
-    pub fn lose_below(&mut self, first: u64) -> Option<(u64, u64)> {
-        let from = self.floor() + 1;
-        if first <= from {
-            return None;
-        }
-        self.open = self.open.split_off(&first);
-        self.last = self.last.max(first - 1);
-        Some((from, first - 1))
+    /// These sequences left the store before they were read.
+    pub fn lose(&mut self, from: u64, to: u64) {
+        self.open.retain(|sequence| !(from..=to).contains(sequence));
+        self.skip_to(to);
     }
 
     /// The form for the ledger.
@@ -163,16 +157,14 @@ mod tests {
     }
 
     #[test]
-    fn what_left_the_store_unhandled_is_named() {
+    fn what_left_the_store_does_not_hold_the_floor() {
         let mut position = Position::at(10);
         position.read(12);
         position.read(15);
-        assert_eq!(position.lose_below(5), None);
-        assert_eq!(position.lose_below(14), Some((12, 13)));
-        assert_eq!(position.floor(), 14);
-        position.close(15);
-        assert_eq!(position.lose_below(30), Some((16, 29)));
-        assert_eq!(position.floor(), 29);
+        position.lose(13, 20);
+        assert_eq!(position.floor(), 11);
+        position.close(12);
+        assert_eq!(position.floor(), 20);
     }
 
     proptest! {

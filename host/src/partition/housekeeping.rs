@@ -6,6 +6,7 @@ use super::{Partition, Quiet};
 use crate::clock;
 use crate::cursor;
 use crate::held::Held;
+use crate::ledger::reason::Reason;
 use crate::metrics::Standing;
 use crate::route;
 
@@ -28,6 +29,19 @@ impl Partition {
             let lane = route::lane(ordering, &held.key, sequence);
             self.lanes.push_parked(lane, held, retry.due);
         }
+    }
+
+    /// Events that left the store unread are not passed in silence.
+    pub(super) fn lose(&mut self, from: u64, to: u64) {
+        self.resume_below(to + 1);
+        self.writer.position().lose(from, to);
+        let error = format!(
+            "the events {from} to {to} left the store before this plug-in had read them; those \
+             of its subjects among them are lost to it: events.max_age is shorter than its backlog"
+        );
+        tracing::error!(plugin = %self.parts.generation.manifest().name, from, to, "{error}");
+        let held = Held::new(from, clock::unix_millis());
+        self.bury(&held, Reason::AgedOut, &error);
     }
 
     pub(super) fn standing(&self) -> Standing {

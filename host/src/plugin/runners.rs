@@ -86,7 +86,8 @@ impl Runners {
     pub fn submit(self: &Arc<Self>, job: Job) {
         let mut queue = self.queue.lock();
         queue.jobs.push_back(job);
-        if queue.running < self.max_running.min(queue.jobs.len()) {
+        // A runner that has nothing to do ends, so those that are running are busy.
+        if queue.running < self.max_running {
             queue.running += 1;
             let runners = Arc::clone(self);
             self.tracker.spawn_blocking(move || runners.work());

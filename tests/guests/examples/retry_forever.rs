@@ -4,5 +4,8 @@ use sluicegate_guest::*;
 
 #[consumer]
 fn handle(_event: Event, delivery: Delivery) -> Outcome {
-    Err(retry(format_args!("not on attempt {} either", delivery.attempt)))
+    Err(retry(format_args!(
+        "not on attempt {} either",
+        delivery.attempt
+    )))
 }
