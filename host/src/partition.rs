@@ -13,9 +13,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::housekeeping::{HOUSEKEEPING, REPORT};
+use self::loading::Loaded;
 use crate::backoff;
 use crate::clock;
-use crate::cursor::{self, Cursor, Delivery, Read};
+use crate::cursor::{Cursor, Delivery, Read};
 use crate::decode::decode;
 use crate::held::{Body, Held};
 use crate::lane::{LaneId, Lanes};
@@ -32,6 +33,7 @@ use crate::plugin::runners::{Finished, Runners};
 use crate::route::{self, Route};
 
 mod housekeeping;
+mod loading;
 
 /// Bodies that are held in memory; reading stops there.
 const MAX_BODIES: usize = 4_096;
@@ -81,12 +83,6 @@ pub struct Partition {
     behind: u64,
     reported: Standing,
     draining: bool,
-}
-
-/// A body that was read again by its sequence.
-struct Loaded {
-    lane: LaneId,
-    found: Result<Option<Delivery>, String>,
 }
 
 /// The answer to whether anything stands behind what was read.
@@ -238,48 +234,8 @@ impl Partition {
                 Some(job) => self.runners.submit(job),
                 None => {
                     let sequence = held.sequence;
-                    let (events, loads) = (self.parts.events.clone(), self.loads.0.clone());
-                    self.parts.tracker.spawn(async move {
-                        let found = cursor::load(&events, sequence).await;
-                        let found = found.map_err(|error| error.to_string());
-                        // The partition may have stopped meanwhile.
-                        let _ = loads.send(Loaded { lane, found });
-                    });
+                    self.load(lane, sequence);
                 }
-            }
-        }
-    }
-
-    /// A body is there again: the call can start.
-    fn loaded(&mut self, loaded: Loaded) {
-        let Loaded { lane, found } = loaded;
-        let sequence = self.lanes.head(lane).map_or(0, |held| held.sequence);
-        match found {
-            Ok(Some(delivery)) => match decode(delivery.headers.as_ref(), &delivery.payload) {
-                Ok(event) => self.submit_loaded(lane, Body::new(delivery, event)),
-                Err(error) => self.finish_dead(lane, Reason::Undecodable, &error.to_string()),
-            },
-            Ok(None) => {
-                tracing::error!(
-                    plugin = %self.manifest().name, sequence,
-                    "an event aged out of EVENTS before it was handled"
-                );
-                let error = "the event left the store before it was handled: events.max_age \
-                             is shorter than the plug-in's backlog";
-                self.finish_dead(lane, Reason::AgedOut, error);
-            }
-            Err(error) => self.again(lane, &error),
-        }
-    }
-
-    fn submit_loaded(&mut self, lane: LaneId, body: Body) {
-        self.bodies += 1;
-        self.body_bytes += body.size();
-        let plugin = &self.parts.generation.manifest().name;
-        if let Some(held) = self.lanes.head(lane) {
-            held.loaded(body);
-            if let Some(job) = held.job(lane, plugin) {
-                self.runners.submit(job);
             }
         }
     }

@@ -1,0 +1,61 @@
+//! Takes a lane whose body was let go, gives its call: the event is read again by its sequence.
+
+use super::Partition;
+use crate::cursor::{self, Delivery};
+use crate::decode::decode;
+use crate::held::Body;
+use crate::lane::LaneId;
+use crate::ledger::reason::Reason;
+
+/// A body that was read again by its sequence.
+pub(super) struct Loaded {
+    lane: LaneId,
+    found: Result<Option<Delivery>, String>,
+}
+
+impl Partition {
+    /// Reads the event again, beside everything else.
+    pub(super) fn load(&self, lane: LaneId, sequence: u64) {
+        let (events, loads) = (self.parts.events.clone(), self.loads.0.clone());
+        self.parts.tracker.spawn(async move {
+            let found = cursor::load(&events, sequence).await;
+            let found = found.map_err(|error| error.to_string());
+            // The partition may have stopped meanwhile.
+            let _ = loads.send(Loaded { lane, found });
+        });
+    }
+
+    /// A body is there again: the call can start.
+    pub(super) fn loaded(&mut self, loaded: Loaded) {
+        let Loaded { lane, found } = loaded;
+        let sequence = self.lanes.head(lane).map_or(0, |held| held.sequence);
+        match found {
+            Ok(Some(delivery)) => match decode(delivery.headers.as_ref(), &delivery.payload) {
+                Ok(event) => self.submit_loaded(lane, Body::new(delivery, event)),
+                Err(error) => self.finish_dead(lane, Reason::Undecodable, &error.to_string()),
+            },
+            Ok(None) => {
+                tracing::error!(
+                    plugin = %self.manifest().name, sequence,
+                    "an event aged out of EVENTS before it was handled"
+                );
+                let error = "the event left the store before it was handled: events.max_age \
+                             is shorter than the plug-in's backlog";
+                self.finish_dead(lane, Reason::AgedOut, error);
+            }
+            Err(error) => self.again(lane, &error),
+        }
+    }
+
+    fn submit_loaded(&mut self, lane: LaneId, body: Body) {
+        self.bodies += 1;
+        self.body_bytes += body.size();
+        let plugin = &self.parts.generation.manifest().name;
+        if let Some(held) = self.lanes.head(lane) {
+            held.loaded(body);
+            if let Some(job) = held.job(lane, plugin) {
+                self.runners.submit(job);
+            }
+        }
+    }
+}
