@@ -143,19 +143,21 @@ impl Partition {
             }
             let next = self.next_wake();
             tokio::select! {
+                // The feed comes last: under load it is always ready, and nothing else waits
+                // for it.
                 biased;
+                () = drain.cancelled(), if !self.draining => self.draining = true,
                 done = self.writer.committed() => done?,
                 Some(finished) = self.finished.recv() => self.conclude(finished),
                 Some(loaded) = self.loads.1.recv() => self.loaded(loaded),
+                Some(quiet) = self.quiet.1.recv() => self.move_up(quiet),
+                _ = report.tick() => self.report(self.standing()),
+                _ = housekeeping.tick() => self.keep_house(),
+                () = sleep_until(next) => {}
                 Some(read) = self.feed.recv(), if self.has_room() => match read {
                     Read::Delivery(delivery) => self.take(delivery),
                     Read::Lost { from, to } => self.lose(from, to),
                 },
-                () = sleep_until(next) => {}
-                Some(quiet) = self.quiet.1.recv() => self.move_up(quiet),
-                _ = report.tick() => self.report(self.standing()),
-                _ = housekeeping.tick() => self.keep_house(),
-                () = drain.cancelled(), if !self.draining => self.draining = true,
             }
         }
     }

@@ -90,3 +90,92 @@ pub fn subjects(manifest: &Manifest, slots: &[u8]) -> Vec<String> {
     }
     subjects
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::AttributeValue;
+
+    fn manifest(more: &str) -> Manifest {
+        let text = format!(
+            "[plugin]\nname = \"watch\"\nversion = \"1.0.0\"\n[subscribe]\n{more}\n\
+             subjects = [\"d365.dataverse.*.record.account.*\"]\n"
+        );
+        crate::manifest::parse(&text, "plugin.toml").expect("a manifest")
+    }
+
+    fn event(event_type: &str, extensions: &[(&str, AttributeValue)]) -> Event {
+        Event {
+            id: "1".to_owned(),
+            source: "/dataverse/contoso".to_owned(),
+            event_type: event_type.to_owned(),
+            extensions: extensions
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), value.clone()))
+                .collect(),
+            ..Event::default()
+        }
+    }
+
+    const SUBJECT: &str = "d365.dataverse.contoso.record.account.update.3";
+
+    #[test]
+    fn the_type_has_to_be_subscribed() {
+        let manifest = manifest("types = [\"d365.dataverse.account.update\", \"d365.fno.*\"]");
+        let routed = |event_type| route(&manifest, SUBJECT, &event(event_type, &[]));
+        let deliver = Route::Deliver {
+            key: "1".to_owned(),
+        };
+        assert_eq!(routed("d365.dataverse.account.update"), deliver);
+        assert_eq!(routed("d365.fno.Anything"), deliver);
+        assert_eq!(routed("d365.dataverse.account.create"), Route::Skip);
+    }
+
+    #[test]
+    fn what_goes_in_circles_is_stopped() {
+        let hops = |hops| [("sluicehops", AttributeValue::Integer(hops))];
+        let manifest = manifest("");
+        assert_eq!(
+            route(&manifest, SUBJECT, &event("t", &hops(8))),
+            Route::Loop { hops: 8 }
+        );
+        assert!(matches!(
+            route(&manifest, SUBJECT, &event("t", &hops(7))),
+            Route::Deliver { .. }
+        ));
+    }
+
+    #[test]
+    fn a_replay_is_for_one_plug_in_and_passes_its_subscription() {
+        let manifest = manifest("types = [\"d365.dataverse.account.update\"]");
+        let other = event("d365.dataverse.account.create", &[]);
+        assert_eq!(
+            route(&manifest, "d365.replay.someone-else.3", &other),
+            Route::Skip
+        );
+        assert!(matches!(
+            route(&manifest, "d365.replay.watch.3", &other),
+            Route::Deliver { .. }
+        ));
+    }
+
+    #[test]
+    fn the_consumer_reads_its_share_and_its_replays() {
+        let share: Vec<u8> = (0..16).collect();
+        assert_eq!(
+            subjects(&manifest(""), &share),
+            ["d365.dataverse.*.record.account.*.*", "d365.replay.watch.*"]
+        );
+    }
+
+    #[test]
+    fn lanes_follow_the_ordering() {
+        assert_eq!(lane(Ordering::Key, "a", 1), lane(Ordering::Key, "a", 2));
+        assert_ne!(lane(Ordering::Key, "a", 1), lane(Ordering::Key, "b", 1));
+        assert_ne!(lane(Ordering::None, "a", 1), lane(Ordering::None, "a", 2));
+        assert_eq!(
+            lane(Ordering::Strict, "a", 1),
+            lane(Ordering::Strict, "b", 2)
+        );
+    }
+}

@@ -137,7 +137,10 @@ fn check_subject(subject: &str, granted: &[String]) -> Result<(), Abort> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::ledger::state::StateCache;
 
     #[test]
     fn only_granted_plain_subjects_pass() {
@@ -157,5 +160,73 @@ mod tests {
             let error = check_subject(subject, &granted).expect_err(subject);
             assert!(matches!(error, Abort::Forbidden(_)), "{subject}");
         }
+    }
+
+    fn complete_one(emitted: Event) -> Result<Emitted, Abort> {
+        let cause = Event {
+            id: "cause".to_owned(),
+            source: "/dataverse/contoso".to_owned(),
+            event_type: "d365.dataverse.account.update".to_owned(),
+            extensions: vec![
+                (
+                    "correlationid".to_owned(),
+                    AttributeValue::Text("c".to_owned()),
+                ),
+                (
+                    "sluicehops".to_owned(),
+                    AttributeValue::Text("2".to_owned()),
+                ),
+            ],
+            ..Event::default()
+        };
+        let call = CallContext {
+            idempotency_key: idempotency_key("watch", &cause),
+            event: Arc::new(cause),
+            key: "account/1".to_owned(),
+            deadline: tokio::time::Instant::now(),
+            state: Arc::new(StateCache::in_memory()),
+        };
+        let labels = Labels {
+            plugin: "watch".to_owned(),
+            version: "1.0.0".to_owned(),
+        };
+        let granted = ["d365.custom.>".to_owned()];
+        let subject = "d365.custom.contoso.business.seen.raised";
+        complete(subject, emitted, &call, 3, &labels, &granted)
+    }
+
+    #[test]
+    fn what_the_guest_left_empty_is_filled_the_same_way_each_time() {
+        let emitted = || Event {
+            event_type: "d365.custom.seen.raised".to_owned(),
+            extensions: vec![("sluicehops".to_owned(), AttributeValue::Integer(0))],
+            ..Event::default()
+        };
+        let one = complete_one(emitted()).expect("complete");
+        let again = complete_one(emitted()).expect("complete");
+        assert_eq!(one.event.id, again.event.id);
+        assert!(one.event.id.ends_with("-3"));
+        let text = |name: &str| one.event.text(name).map(std::borrow::Cow::into_owned);
+        assert_eq!(text("source").as_deref(), Some("/sluicegate/watch"));
+        assert_eq!(text("partitionkey").as_deref(), Some("account/1"));
+        assert_eq!(text("correlationid").as_deref(), Some("c"));
+        assert_eq!(text("causationid").as_deref(), Some("cause"));
+        // The guest cannot set the count back.
+        assert_eq!(text("sluicehops").as_deref(), Some("3"));
+        let slot = slot("account/1");
+        assert_eq!(
+            one.subject,
+            format!("d365.custom.contoso.business.seen.raised.{slot}")
+        );
+    }
+
+    #[test]
+    fn an_event_without_a_type_is_refused_with_its_subject() {
+        let error = complete_one(Event::default()).expect_err("no type");
+        assert!(
+            error
+                .to_string()
+                .contains("d365.custom.contoso.business.seen.raised")
+        );
     }
 }
