@@ -6,6 +6,7 @@ mod host;
 mod http;
 mod log;
 mod metrics;
+mod outcomes;
 mod story;
 
 use std::fs;

@@ -109,7 +109,9 @@ fn write(
         return Ok(vec![line(None, None, None)?]);
     }
     let lines = changes.into_iter();
-    lines.map(|(field, old, new)| line(Some(field), old, new)).collect()
+    lines
+        .map(|(field, old, new)| line(Some(field), old, new))
+        .collect()
 }
 
 /// What a deleted record held, as far as its images tell.

@@ -25,7 +25,11 @@ pub(crate) fn business_key(event: &BusinessEvent) -> String {
         Some(event.business_event_id.trim().to_owned()),
         event.context_subject().map(str::to_owned),
     ];
-    let parts: Vec<String> = parts.into_iter().flatten().filter(|part| !part.is_empty()).collect();
+    let parts: Vec<String> = parts
+        .into_iter()
+        .flatten()
+        .filter(|part| !part.is_empty())
+        .collect();
     match parts.is_empty() {
         // The message by which Finance and Operations tests an endpoint says nothing.
         true => "business".to_owned(),
@@ -41,7 +45,9 @@ pub(crate) fn short(mut key: String) -> String {
 
 /// The newest lines: at most `keep`, and of no more bytes than a trail may have.
 pub(crate) fn append(before: &[u8], new: &[String], keep: usize) -> Vec<u8> {
-    let before = before.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let before = before
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty());
     let lines: Vec<&[u8]> = before.chain(new.iter().map(String::as_bytes)).collect();
     let mut size = 0;
     let newest = lines.iter().rev().take(keep).take_while(|line| {
@@ -91,7 +97,10 @@ mod tests {
         assert_eq!(short("account/1".to_owned()), "account/1");
         let cut = short("é".repeat(400));
         assert_eq!(cut.len(), LONGEST_KEY);
-        assert_eq!(short(format!("a{}", "é".repeat(400))).len(), LONGEST_KEY - 1);
+        assert_eq!(
+            short(format!("a{}", "é".repeat(400))).len(),
+            LONGEST_KEY - 1
+        );
     }
 
     #[test]

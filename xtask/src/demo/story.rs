@@ -9,48 +9,10 @@ use super::Folder;
 use super::broker::Broker;
 use super::checks::Checks;
 use super::host::{Host, LIMIT, Sluice};
-use super::metrics::Metrics;
+use super::log::Line;
+use super::outcomes::{self, Outcomes, PLUGINS};
 use crate::clock::{self, Stopwatch};
 use crate::setup::Tools;
-
-/// The plug-ins, and what each is expected to have done before the host is restarted.
-const EXPECTED: [Row; 5] = [
-    Row {
-        plugin: "audit-trail",
-        done: 34,
-        duplicate: 1,
-        retry: 0,
-        dead: 0,
-    },
-    Row {
-        plugin: "credit-hold",
-        done: 10,
-        duplicate: 1,
-        retry: 0,
-        dead: 0,
-    },
-    Row {
-        plugin: "order-mirror",
-        done: 11,
-        duplicate: 0,
-        retry: 0,
-        dead: 0,
-    },
-    Row {
-        plugin: "slow-erp",
-        done: 1,
-        duplicate: 0,
-        retry: 2,
-        dead: 0,
-    },
-    Row {
-        plugin: "strict-import",
-        done: 4,
-        duplicate: 0,
-        retry: 0,
-        dead: 1,
-    },
-];
 
 /// The events, in the order in which they are sent.
 const FILES: [&str; 5] = [
@@ -60,8 +22,15 @@ const FILES: [&str; 5] = [
     "events/finance.ndjson",
     "events/invoice-in-francs.json",
 ];
-const SENT: usize = 40;
+const SENT: u64 = 40;
+
+/// What plug-ins emit: credit-hold about two accounts over the bound and one that is within
+/// it again, order-mirror about each of its five events.
+const EMITTED: u64 = 3 + 5;
+
+/// Sent a second time.
 const TWICE: &str = "events/credit-limit-raised.json";
+
 const ENVIRONMENT: [&str; 2] = ["--environment", "contoso"];
 
 /// Tells whether every number was as expected; an error is a step that did not come about.
@@ -76,21 +45,35 @@ pub(super) fn tell(name: &str, folder: &Folder, sluice: &Path, tools: &Tools) ->
     let watch = Stopwatch::start();
     let host = sluice.run()?;
     println!(
-        "   sluice run: ready after {watch}, with {} plug-ins",
-        EXPECTED.len()
+        "   sluice run: ready after {watch}, with {} plug-ins:",
+        PLUGINS.len()
     );
+    for plugin in &PLUGINS {
+        println!("     {:<14} {}", plugin.name, plugin.about);
+    }
 
     arrive(&sluice, &host, &mut checks)?;
+    emitted(&broker, &mut checks)?;
     retried(&host, &mut checks)?;
-    duplicate(&sluice, &host, &mut checks)?;
+    repeated(&sluice, &host, &mut checks)?;
     let id = poisoned(&sluice, &mut checks)?;
-    let before = counts(&host.metrics()?);
-    for (expected, seen) in EXPECTED.iter().zip(&before) {
-        expected.compare(seen, &mut checks);
-    }
+    outcomes::compare(&outcomes::read(&host.metrics()?), &mut checks);
 
     let host = mended(&sluice, host, &mut checks)?;
     replayed(&sluice, &host, &id, &mut checks)?;
+    // Once more, now that nothing is under way any more: the repeated event and the replay
+    // have come to the store, and nothing was emitted again.
+    let more = broker.messages("EVENTS")?.saturating_sub(SENT + EMITTED);
+    checks.add(
+        "events stored since: the repeated one and the replay",
+        2,
+        more,
+    );
+    checks.add(
+        "dead letters left, by the broker's count",
+        0,
+        broker.messages("DEADLETTER")?,
+    );
 
     heading("What was expected, and what was seen");
     Ok(checks.close())
@@ -110,19 +93,29 @@ fn arrive(sluice: &Sluice, host: &Host<'_>, checks: &mut Checks) -> Result<()> {
     for (name, count) in by_type {
         println!("   {count:>3}  {name}");
     }
-    checks.add("events that the broker has stored", SENT, sent.len());
+    checks.add("events sent, and stored by the broker", SENT, sent.len());
 
     let watch = Stopwatch::start();
-    wait_for(host, |row| row.done + row.dead)?;
+    wait_for(host, |outcomes| outcomes.done + outcomes.dead)?;
     println!("\n   What each plug-in has made of them, {watch} later, by /metrics:");
-    show(&counts(&host.metrics()?));
+    outcomes::show(&outcomes::read(&host.metrics()?));
     println!("\n   Some of what they had to say, from the host's log:");
+    let lines = host.plugin_lines()?;
     for plugin in ["credit-hold", "order-mirror", "strict-import"] {
-        let lines = host.plugin_lines()?;
-        for line in lines.iter().filter(|line| line.plugin == plugin).take(2) {
-            println!("   {plugin:<14} {}", line.message);
-        }
+        show(lines.iter().filter(|line| line.plugin == plugin).take(3));
     }
+    Ok(())
+}
+
+/// What plug-ins emit comes to the store by way of the ledger.
+fn emitted(broker: &Broker, checks: &mut Checks) -> Result<()> {
+    let stored = clock::poll("the events that plug-ins emit, in the store", LIMIT, || {
+        let stored = broker.messages("EVENTS")?;
+        Ok((stored >= SENT + EMITTED).then_some(stored))
+    })?;
+    let emitted = stored - SENT;
+    println!("\n   credit-hold and order-mirror have emitted {emitted} events of their own.");
+    checks.add("events emitted, and stored by the broker", EMITTED, emitted);
     Ok(())
 }
 
@@ -133,10 +126,8 @@ fn retried(host: &Host<'_>, checks: &mut Checks) -> Result<()> {
         .iter()
         .filter(|line| line.plugin == "slow-erp")
         .collect();
-    for line in &lines {
-        println!("   slow-erp       {}", line.message);
-    }
-    println!("   Its own record waited, and nobody else did.");
+    show(lines.iter().copied());
+    println!("   Between the attempts its own lane is parked, and no other.");
     let booked = lines
         .iter()
         .filter(|line| line.message.ends_with("is booked"))
@@ -145,44 +136,50 @@ fn retried(host: &Host<'_>, checks: &mut Checks) -> Result<()> {
     Ok(())
 }
 
-fn duplicate(sluice: &Sluice, host: &Host<'_>, checks: &mut Checks) -> Result<()> {
+fn repeated(sluice: &Sluice, host: &Host<'_>, checks: &mut Checks) -> Result<()> {
     heading("The same event comes twice");
     println!("   As if Dataverse had sent it again, and the broker's own window were over:");
     let sent = send(sluice, &[TWICE], &["--no-broker-dedup"])?;
     let event = sent
         .first()
         .context("`sluice send` told nothing about the event")?;
+    let fact = |name| event.get(name).cloned().unwrap_or_default();
     println!(
-        "   the broker stored it again, as number {}",
-        event["sequence"]
+        "   the broker stores it again, as number {}",
+        fact("sequence")
     );
     checks.add(
-        "the repeated event: a duplicate to the broker",
+        "the repeated event: known to the broker",
         false,
-        &event["duplicate"],
+        fact("duplicate"),
     );
-    wait_for(host, |row| row.done + row.dead + row.duplicate)?;
-    for row in counts(&host.metrics()?)
-        .iter()
-        .filter(|row| row.duplicate > 0)
-    {
-        println!("   {:<14} knows it and was not called", row.plugin);
+    wait_for(host, Outcomes::ended)?;
+    for (plugin, seen) in PLUGINS.iter().zip(outcomes::read(&host.metrics()?)) {
+        if seen.duplicate > 0 {
+            println!(
+                "   {:<14} has it in its inbox, and is not called",
+                plugin.name
+            );
+        }
     }
     Ok(())
 }
 
+/// Gives the dead letter's id.
 fn poisoned(sluice: &Sluice, checks: &mut Checks) -> Result<String> {
     heading("One event cannot be handled, and waits as a dead letter");
     let letters = clock::poll("a dead letter", LIMIT, || {
-        let letters = sluice.json(&["dlq", "list"])?;
-        let letters = letters.as_array().cloned().unwrap_or_default();
+        let letters = dead_letters(sluice)?;
         Ok((!letters.is_empty()).then_some(letters))
     })?;
     checks.add("dead letters", 1, letters.len());
-    let letter = letters.first().context("a dead letter")?;
+    let letter = letters.first().context("there is no dead letter")?;
     checks.add("its plug-in", "strict-import", text(letter, "plugin"));
     checks.add("its reason", "rejected", text(letter, "reason"));
-    let id = letter["id"].to_string().trim_matches('"').to_owned();
+    let id = letter
+        .get("id")
+        .context("the dead letter has no id")?
+        .to_string();
     sluice.shown(&["dlq", "list"])?;
     println!();
     sluice.shown(&["dlq", "show", &id])?;
@@ -200,7 +197,7 @@ fn mended<'a>(sluice: &'a Sluice, host: Host<'a>, checks: &mut Checks) -> Result
     }
     let watch = Stopwatch::start();
     let status = host.terminate()?;
-    println!("   SIGTERM: drained and ended with {status} after {watch}");
+    println!("   SIGTERM: the host drains and ends after {watch}, {status}");
     checks.add("exit status after SIGTERM", 0, status.code().unwrap_or(-1));
     let watch = Stopwatch::start();
     let host = sluice.run()?;
@@ -211,43 +208,31 @@ fn mended<'a>(sluice: &'a Sluice, host: Host<'a>, checks: &mut Checks) -> Result
 fn replayed(sluice: &Sluice, host: &Host<'_>, id: &str, checks: &mut Checks) -> Result<()> {
     heading("The dead letter is replayed");
     sluice.shown(&["dlq", "replay", id])?;
-    let imported = || -> Result<usize> {
-        let lines = host.plugin_lines()?;
-        Ok(lines
-            .iter()
-            .filter(|line| line.message.ends_with("is imported, replayed"))
-            .count())
-    };
-    let done = |metrics: &Metrics| Row::read("strict-import", metrics).done;
     clock::poll("the replayed invoice", LIMIT, || {
-        Ok((done(&host.metrics()?) > 0).then_some(()))
+        let seen = Outcomes::of("strict-import", &host.metrics()?);
+        Ok((seen.ended() > 0).then_some(()))
     })?;
-    for line in host
-        .plugin_lines()?
+    settled(host)?;
+    let lines = host.plugin_lines()?;
+    let lines: Vec<_> = lines
         .iter()
         .filter(|line| line.message.ends_with("replayed"))
-    {
-        println!("   {:<14} {}", line.plugin, line.message);
-    }
+        .collect();
+    show(lines.iter().copied());
     println!();
     sluice.shown(&["dlq", "list"])?;
-    checks.add("strict-import: times that it was imported", 1, imported()?);
-    let left = sluice.json(&["dlq", "list"])?;
     checks.add(
-        "dead letters that are left",
-        0,
-        left.as_array().map_or(0, Vec::len),
-    );
-    settled(host)?;
-    let again = counts(&host.metrics()?);
-    let calls: u64 = again
-        .iter()
-        .map(|row| row.done + row.duplicate + row.retry + row.dead)
-        .sum();
-    checks.add(
-        "outcomes since the restart: the replay, and nothing again",
+        "strict-import: times that the invoice was imported",
         1,
-        calls,
+        lines.len(),
+    );
+    checks.add("dead letters left", 0, dead_letters(sluice)?.len());
+    let seen = outcomes::read(&host.metrics()?);
+    let seen: u64 = seen.into_iter().map(Outcomes::all).sum();
+    checks.add(
+        "outcomes since the restart: the replay and nothing again",
+        1,
+        seen,
     );
     Ok(())
 }
@@ -258,87 +243,30 @@ fn send(sluice: &Sluice, files: &[&str], flags: &[&str]) -> Result<Vec<Value>> {
     println!("   $ sluice {}", args.join(" "));
     let told = sluice.quiet(&[&args[..], &["--json"]].concat())?;
     told.lines()
-        .map(|line| {
-            serde_json::from_str(line).with_context(|| format!("`sluice send` printed {line}"))
-        })
+        .map(|line| serde_json::from_str(line).with_context(|| format!("`sluice send`: {line}")))
         .collect()
 }
 
-/// Outcomes of one plug-in since the host was started.
-struct Row {
-    plugin: &'static str,
-    done: u64,
-    duplicate: u64,
-    retry: u64,
-    dead: u64,
+fn dead_letters(sluice: &Sluice) -> Result<Vec<Value>> {
+    let letters = sluice.json(&["dlq", "list"])?;
+    letters
+        .as_array()
+        .cloned()
+        .with_context(|| format!("`sluice dlq list`: {letters}"))
 }
 
-impl Row {
-    fn read(plugin: &'static str, metrics: &Metrics) -> Self {
-        let outcome = |outcome| {
-            metrics.sum(
-                "sluicegate_outcomes_total",
-                &[("plugin", plugin), ("outcome", outcome)],
-            )
-        };
-        Self {
-            plugin,
-            done: outcome("done"),
-            duplicate: outcome("duplicate"),
-            retry: outcome("retry"),
-            dead: outcome("dead"),
-        }
-    }
-
-    fn compare(&self, seen: &Self, checks: &mut Checks) {
-        let numbers = [
-            ("handled", self.done, seen.done),
-            ("suppressed as a duplicate", self.duplicate, seen.duplicate),
-            ("retries", self.retry, seen.retry),
-            ("dead letters", self.dead, seen.dead),
-        ];
-        for (what, expected, seen) in numbers {
-            if expected + seen > 0 {
-                checks.add(format!("{}: {what}", self.plugin), expected, seen);
-            }
-        }
-    }
-}
-
-fn counts(metrics: &Metrics) -> Vec<Row> {
-    EXPECTED
-        .iter()
-        .map(|row| Row::read(row.plugin, metrics))
-        .collect()
-}
-
-fn show(rows: &[Row]) {
-    println!(
-        "   {:<14} {:>6} {:>10} {:>8} {:>6}",
-        "", "done", "duplicate", "retried", "dead"
-    );
-    for row in rows {
-        println!(
-            "   {:<14} {:>6} {:>10} {:>8} {:>6}",
-            row.plugin, row.done, row.duplicate, row.retry, row.dead
-        );
-    }
-}
-
-/// Waits until every plug-in has come to as many ends, of the kind that `ends` adds up, as
-/// are expected; what it has too many is for the closing table.
-fn wait_for(host: &Host<'_>, ends: impl Fn(&Row) -> u64) -> Result<()> {
-    let mut last = Vec::new();
+/// Waits until every plug-in has come to as many outcomes, of the kind that `kind` adds up,
+/// as are expected. What it has too many is for the closing table.
+fn wait_for(host: &Host<'_>, kind: impl Fn(Outcomes) -> u64) -> Result<()> {
+    let mut last = Default::default();
     let waited = clock::poll("all outcomes that are expected", LIMIT, || {
-        last = counts(&host.metrics()?);
-        let all = EXPECTED
-            .iter()
-            .zip(&last)
-            .all(|(expected, seen)| ends(expected) <= ends(seen));
+        last = outcomes::read(&host.metrics()?);
+        let mut pairs = PLUGINS.iter().zip(last);
+        let all = pairs.all(|(plugin, seen)| kind(plugin.expected) <= kind(seen));
         Ok(all.then_some(()))
     });
     if waited.is_err() {
-        show(&last);
+        outcomes::show(&last);
     }
     waited
 }
@@ -359,6 +287,12 @@ fn settled(host: &Host<'_>) -> Result<()> {
 
 fn heading(title: &str) {
     println!("\n── {title}\n");
+}
+
+fn show<'a>(lines: impl Iterator<Item = &'a Line>) {
+    for line in lines {
+        println!("   {:<14} {}", line.plugin, line.message);
+    }
 }
 
 fn text(facts: &Value, name: &str) -> String {

@@ -72,11 +72,17 @@ fn a_delete_says_what_is_lost() {
         {"key":"AsynchronousStepPrimaryName","value":{"Attributes":[{"key":"name","value":"short"},{"key":"accountid","value":"x"}]}},
         {"key":"before","value":{"Attributes":[{"key":"name","value":"long"}]}}"#;
     let lines = record(&body("Delete", target, images));
-    assert_eq!(tails(&lines), [r#""name","old":"long"}"#, r#""accountid","old":"x"}"#]);
+    assert_eq!(
+        tails(&lines),
+        [r#""name","old":"long"}"#, r#""accountid","old":"x"}"#]
+    );
     // Without an image the line still says that it was deleted.
     let bare = record(&body("Delete", target, ""));
     assert_eq!(bare.len(), 1);
-    assert!(bare.first().unwrap().ends_with(r#""message":"Delete"}"#), "{bare:?}");
+    assert!(
+        bare.first().unwrap().ends_with(r#""message":"Delete"}"#),
+        "{bare:?}"
+    );
 }
 
 #[test]
@@ -98,7 +104,9 @@ fn an_assign_changes_the_owner() {
     let lines = record(&body("Assign", &parameters, &image));
     assert_eq!(
         tails(&lines),
-        [r#""ownerid","old":{"id":"old","table":"systemuser"},"new":{"id":"new","table":"systemuser"}}"#]
+        [
+            r#""ownerid","old":{"id":"old","table":"systemuser"},"new":{"id":"new","table":"systemuser"}}"#
+        ]
     );
 }
 
@@ -118,7 +126,9 @@ fn a_custom_api_has_one_line_a_parameter() {
 #[test]
 fn a_business_event_has_one_line_a_member() {
     let business = BusinessEvent::parse(BUSINESS.as_bytes()).unwrap();
-    let event = Event::builder("t").data("application/json", BUSINESS).build();
+    let event = Event::builder("t")
+        .data("application/json", BUSINESS)
+        .build();
     let lines = of_business(&event, &business).unwrap();
     let first = lines.first().unwrap();
     assert!(
@@ -133,7 +143,10 @@ fn a_business_event_has_one_line_a_member() {
     ] {
         assert!(tails.contains(&expected), "{expected} is not in {tails:#?}");
     }
-    assert!(!tails.iter().any(|tail| tail.starts_with("\"EventTime")), "{tails:#?}");
+    assert!(
+        !tails.iter().any(|tail| tail.starts_with("\"EventTime")),
+        "{tails:#?}"
+    );
 }
 
 #[test]
@@ -142,6 +155,10 @@ fn a_long_text_is_cut_and_says_so() {
     let Json::String(cut) = cut(long.into()) else {
         panic!("a text stays a text");
     };
-    assert!(cut.ends_with("x… (32769 bytes in all)"), "{}", &cut[cut.len() - 40..]);
+    assert!(
+        cut.ends_with("x… (32769 bytes in all)"),
+        "{}",
+        &cut[cut.len() - 40..]
+    );
     assert_eq!(plain(&Value::Text("short".to_owned())), Json::from("short"));
 }
