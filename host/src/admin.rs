@@ -78,3 +78,51 @@ async fn metrics_text(State(admin): State<Admin>) -> Response {
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, content_type)], admin.metrics.text()).into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    use super::*;
+    use crate::config::Config;
+
+    async fn status(address: std::net::SocketAddr, path: &str, header: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.expect("connects");
+        let request =
+            format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{header}\r\n");
+        stream.write_all(request.as_bytes()).await.expect("writes");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("reads");
+        answer.lines().next().unwrap_or_default().to_owned()
+    }
+
+    #[tokio::test]
+    async fn with_a_token_only_its_bearer_sees_more_than_that_the_process_lives() {
+        let text = "[admin]\ntoken = \"${TOKEN}\"\n";
+        let lookup = |_: &str| Some("s3cret".to_owned());
+        let folder = std::path::Path::new("");
+        let config = Config::parse(text, "sluice.toml", folder, &lookup).expect("a config");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let stop = CancellationToken::new();
+        let parts = (Health::default(), Metrics::default());
+        let serving = serve(listener, parts, config.admin.token, stop.clone());
+        let tests = async {
+            let none = "";
+            let wrong = "authorization: Bearer s3cre\r\n";
+            let right = "authorization: Bearer s3cret\r\n";
+            assert_eq!(status(address, "/healthz", none).await, "HTTP/1.1 200 OK");
+            for header in [none, wrong] {
+                let metrics = status(address, "/metrics", header).await;
+                assert_eq!(metrics, "HTTP/1.1 401 Unauthorized");
+            }
+            assert_eq!(status(address, "/metrics", right).await, "HTTP/1.1 200 OK");
+            let ready = status(address, "/readyz", right).await;
+            assert_eq!(ready, "HTTP/1.1 503 Service Unavailable");
+            stop.cancel();
+        };
+        let (served, ()) = tokio::join!(serving, tests);
+        served.expect("serves");
+    }
+}

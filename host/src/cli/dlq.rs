@@ -324,7 +324,11 @@ fn show_one(letter: &Letter, json: bool) -> anyhow::Result<()> {
         return Ok(());
     }
     line!("dead letter {}", letter.id);
-    for (name, value) in headers {
+    // What the broker has added on the way says nothing about the event.
+    for (name, value) in headers
+        .into_iter()
+        .filter(|(name, _)| !name.starts_with("Nats-"))
+    {
         line!("{name}: {value}");
     }
     line!("\n{body}");
