@@ -28,8 +28,9 @@ impl EventBuilder {
         })
     }
 
-    /// An id of the plug-in's own. With the source it must be one of a kind: within the
-    /// dedup window the broker keeps the first event of an id and drops the rest.
+    /// An id of the plug-in's own. With the source it must be one of a kind: of events with
+    /// the same id, whoever subscribes handles the first one only (within the ledger's dedup
+    /// window).
     pub fn id(mut self, id: impl Into<String>) -> Self {
         self.0.id = id.into();
         self
