@@ -110,3 +110,8 @@ macro_rules! __export {
         const _: fn($crate::Event, $crate::Delivery) -> $crate::Outcome = $handler;
     };
 }
+
+/// The plug-in in the README is compiled like every other example.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+mod readme {}

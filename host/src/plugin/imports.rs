@@ -7,14 +7,22 @@ use super::bindings::sluicegate::plugin::{config, log, outbox, state, types};
 use super::convert;
 use super::emit;
 use super::store::{
-    Abort, MAX_EMITTED, MAX_KEY, MAX_LOG_LINE, MAX_LOG_LINES, MAX_VALUE, StoreData, patience,
+    Abort, MAX_EMITTED, MAX_KEY, MAX_LAST_WORDS, MAX_LOG_LINE, MAX_LOG_LINES, MAX_VALUE, StoreData,
+    patience,
 };
 
 impl types::Host for StoreData {}
 
 impl log::Host for StoreData {
     fn log(&mut self, level: log::Level, message: String) -> wasmtime::Result<()> {
-        if MAX_LOG_LINES <= self.staged.logs.len() {
+        // A few more for errors: what a guest says while it breaks is wanted most.
+        let allowed = match level {
+            log::Level::Error => MAX_LOG_LINES + MAX_LAST_WORDS,
+            log::Level::Trace | log::Level::Debug | log::Level::Info | log::Level::Warn => {
+                MAX_LOG_LINES
+            }
+        };
+        if allowed <= self.staged.logs.len() {
             self.staged.suppressed += 1;
             return Ok(());
         }

@@ -13,6 +13,8 @@ use crate::ledger::state::{Reads, StateCache, Writes};
 
 /// Lines that one call may log; the rest is counted.
 pub const MAX_LOG_LINES: usize = 200;
+/// Lines of level error that it may log beyond those.
+pub const MAX_LAST_WORDS: usize = 8;
 /// Bytes of one log line; the rest is cut.
 pub const MAX_LOG_LINE: usize = 8 << 10;
 /// Events that one call may emit.
