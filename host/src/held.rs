@@ -14,9 +14,9 @@ use crate::ledger::dead_letter::{DeadLetter, REPLAY, SUBJECT};
 use crate::ledger::inbox::InboxId;
 use crate::ledger::message::Retry;
 use crate::ledger::reason::Reason;
-use crate::plugin::call::Call;
 use crate::plugin::emit::idempotency_key;
 use crate::plugin::generation::Generation;
+use crate::plugin::instance::Call;
 use crate::plugin::runners::Job;
 use crate::route::REPLAY_PREFIX;
 

@@ -7,6 +7,7 @@ pub mod emit;
 pub mod engine;
 pub mod generation;
 mod imports;
+pub mod instance;
 pub mod package;
 pub mod runners;
 pub mod store;

@@ -15,10 +15,11 @@ use crate::config::Config;
 use crate::encode;
 use crate::ledger::state::{StateCache, Writes};
 use crate::load;
-use crate::plugin::call::{Call, Failure, Returned};
+use crate::plugin::call::{Failure, Returned};
 use crate::plugin::emit::idempotency_key;
 use crate::plugin::engine::Engine;
 use crate::plugin::generation::Generation;
+use crate::plugin::instance::Call;
 use crate::plugin::store::Staged;
 
 #[derive(Debug, clap::Args)]

@@ -4,39 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use wasmtime::{Store, Trap};
+use wasmtime::Trap;
 
-use super::bindings::ConsumerPlugin;
 use super::bindings::sluicegate::plugin::types;
-use super::convert;
 use super::engine::Engine;
 use super::generation::Generation;
-use super::store::{Abort, CallContext, Meter, Staged, StoreData};
-use crate::event::Event;
+use super::instance::{Call, Instance};
+use super::store::{Abort, Meter, Staged};
 use crate::ledger::state::StateCache;
 use crate::manifest::Isolation;
 
 /// An instance is retired after this many calls, so that what it leaks stays small.
 const MAX_CALLS: u32 = 10_000;
-
-/// One call.
-#[derive(Debug, Clone)]
-pub struct Call {
-    /// The event.
-    pub event: Arc<Event>,
-    /// Its partition key.
-    pub key: String,
-    /// Stable across attempts, hosts and replays.
-    pub idempotency_key: String,
-    /// 1 for the first.
-    pub attempt: u32,
-    /// In the event store.
-    pub sequence: u64,
-    /// From the dead letters or the history.
-    pub is_replay: bool,
-    /// W3C trace context.
-    pub traceparent: String,
-}
 
 /// What came back.
 #[derive(Debug)]
@@ -90,13 +69,6 @@ pub enum Failure {
     Host(String),
 }
 
-/// A live instance and its store.
-pub struct Instance {
-    store: Store<StoreData>,
-    guest: ConsumerPlugin,
-    calls: u32,
-}
-
 impl Generation {
     /// Runs the guest on one event, on this thread.
     pub fn call(&self, call: &Call, state: &Arc<StateCache>) -> Returned {
@@ -121,7 +93,7 @@ impl Generation {
             Ok(Ok(())) => Ok(()),
             Ok(Err(failure)) => Err(guest_failure(failure)),
             Err(error) => {
-                let meter = &instance.store.data().meter;
+                let meter = instance.meter();
                 Err(failure(&staged, meter, &error, timeout))
             }
         };
@@ -136,7 +108,7 @@ impl Generation {
         );
         let grown = memory > self.manifest().limits.memory / 4 * 3;
         let warm = self.manifest().limits.isolation == Isolation::Warm;
-        if warm && !broken && !grown && instance.calls < MAX_CALLS {
+        if warm && !broken && !grown && instance.calls() < MAX_CALLS {
             self.put_back(instance);
         }
         if 0 < staged.suppressed {
@@ -173,55 +145,7 @@ impl Generation {
                 return Err(failure(&data.staged, &data.meter, &error, timeout));
             }
         };
-        Ok(Instance {
-            store,
-            guest,
-            calls: 0,
-        })
-    }
-}
-
-impl Instance {
-    fn begin(&mut self, call: &Call, state: &Arc<StateCache>, deadline: Instant) {
-        let data = self.store.data_mut();
-        data.staged = Staged::default();
-        data.meter.refused = None;
-        data.call = Some(CallContext {
-            event: Arc::clone(&call.event),
-            key: call.key.clone(),
-            idempotency_key: call.idempotency_key.clone(),
-            deadline,
-            state: Arc::clone(state),
-        });
-        let left = deadline.saturating_duration_since(Instant::now());
-        self.store.set_epoch_deadline(Engine::ticks(left));
-        self.calls += 1;
-    }
-
-    fn handle(
-        &mut self,
-        call: &Call,
-        timeout: Duration,
-    ) -> wasmtime::Result<Result<(), types::Failure>> {
-        let extensions = convert::extensions(&call.event);
-        let event = convert::event(&call.event, &extensions);
-        let delivery = types::Delivery {
-            attempt: call.attempt,
-            idempotency_key: &call.idempotency_key,
-            partition_key: &call.key,
-            sequence: call.sequence,
-            deadline_ms: u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX),
-            is_replay: call.is_replay,
-            traceparent: Some(&call.traceparent),
-        };
-        let consumer = self.guest.sluicegate_plugin_consumer();
-        consumer.call_handle(&mut self.store, event, delivery)
-    }
-
-    fn end(&mut self) -> (Staged, usize) {
-        let data = self.store.data_mut();
-        data.call = None;
-        (std::mem::take(&mut data.staged), data.meter.used())
+        Ok(Instance::new(store, guest))
     }
 }
 

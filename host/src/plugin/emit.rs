@@ -3,21 +3,12 @@
 use sha2::{Digest, Sha256};
 use sluicegate_d365::slot;
 
-use super::store::{Abort, CallContext, Labels, MAX_VALUE};
+use super::store::{Abort, CallContext, Emitted, Labels, MAX_VALUE};
 use crate::event::{AttributeValue, Event};
 use crate::manifest::subject_matches;
 
 /// An event that has passed this many plug-ins goes round in circles.
 pub const MAX_HOPS: i32 = 8;
-
-/// An event that is to leave with the commit.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Emitted {
-    /// With the slot: `d365.custom.contoso.business.order.raised.7`.
-    pub subject: String,
-    /// Complete and valid.
-    pub event: Event,
-}
 
 /// Checks the grant, fills what was left empty, and checks the result.
 ///

@@ -8,8 +8,9 @@ use wasmtime::Store;
 use wasmtime::component::{Component, HasSelf, Linker};
 
 use super::bindings::{ConsumerPlugin, ConsumerPluginPre};
-use super::call::Instance;
+
 use super::engine::Engine;
+use super::instance::Instance;
 use super::package;
 use super::store::{Labels, Meter, Staged, StoreData};
 use crate::manifest::Manifest;

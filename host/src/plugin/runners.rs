@@ -12,8 +12,9 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::task::TaskTracker;
 
-use super::call::{Call, Returned};
+use super::call::Returned;
 use super::generation::Generation;
+use super::instance::Call;
 use crate::ledger::inbox::InboxId;
 use crate::ledger::staging::Accepted;
 use crate::ledger::{Effects, Ledger};

@@ -7,7 +7,6 @@ use bytes::Bytes;
 use tokio::time::{Duration, Instant};
 use wasmtime::ResourceLimiter;
 
-use super::emit::Emitted;
 use crate::event::Event;
 use crate::ledger::state::{Reads, StateCache, Writes};
 
@@ -51,6 +50,15 @@ pub struct CallContext {
     pub deadline: Instant,
     /// The plug-in's values.
     pub state: Arc<StateCache>,
+}
+
+/// An event that is to leave with the commit.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Emitted {
+    /// With the slot: `d365.custom.contoso.business.order.raised.7`.
+    pub subject: String,
+    /// Complete and valid.
+    pub event: Event,
 }
 
 /// What one call staged and said. Nothing of it has taken effect yet.

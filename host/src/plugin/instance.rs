@@ -1,0 +1,102 @@
+//! Takes a call, gives the answer of one live instance of a component, and what it staged.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use wasmtime::Store;
+
+use super::bindings::ConsumerPlugin;
+use super::bindings::sluicegate::plugin::types;
+use super::convert;
+use super::engine::Engine;
+use super::store::{CallContext, Meter, Staged, StoreData};
+use crate::event::Event;
+use crate::ledger::state::StateCache;
+
+/// One call.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// The event.
+    pub event: Arc<Event>,
+    /// Its partition key.
+    pub key: String,
+    /// Stable across attempts, hosts and replays.
+    pub idempotency_key: String,
+    /// 1 for the first.
+    pub attempt: u32,
+    /// In the event store.
+    pub sequence: u64,
+    /// From the dead letters or the history.
+    pub is_replay: bool,
+    /// W3C trace context.
+    pub traceparent: String,
+}
+
+/// A live instance and its store.
+pub struct Instance {
+    store: Store<StoreData>,
+    guest: ConsumerPlugin,
+    calls: u32,
+}
+
+impl Instance {
+    pub(super) fn new(store: Store<StoreData>, guest: ConsumerPlugin) -> Self {
+        Self {
+            store,
+            guest,
+            calls: 0,
+        }
+    }
+
+    /// How often it was called.
+    pub(super) fn calls(&self) -> u32 {
+        self.calls
+    }
+
+    pub(super) fn meter(&self) -> &Meter {
+        &self.store.data().meter
+    }
+
+    pub(super) fn begin(&mut self, call: &Call, state: &Arc<StateCache>, deadline: Instant) {
+        let data = self.store.data_mut();
+        data.staged = Staged::default();
+        data.meter.refused = None;
+        data.call = Some(CallContext {
+            event: Arc::clone(&call.event),
+            key: call.key.clone(),
+            idempotency_key: call.idempotency_key.clone(),
+            deadline,
+            state: Arc::clone(state),
+        });
+        let left = deadline.saturating_duration_since(Instant::now());
+        self.store.set_epoch_deadline(Engine::ticks(left));
+        self.calls += 1;
+    }
+
+    pub(super) fn handle(
+        &mut self,
+        call: &Call,
+        timeout: Duration,
+    ) -> wasmtime::Result<Result<(), types::Failure>> {
+        let extensions = convert::extensions(&call.event);
+        let event = convert::event(&call.event, &extensions);
+        let delivery = types::Delivery {
+            attempt: call.attempt,
+            idempotency_key: &call.idempotency_key,
+            partition_key: &call.key,
+            sequence: call.sequence,
+            deadline_ms: u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX),
+            is_replay: call.is_replay,
+            traceparent: Some(&call.traceparent),
+        };
+        let consumer = self.guest.sluicegate_plugin_consumer();
+        consumer.call_handle(&mut self.store, event, delivery)
+    }
+
+    pub(super) fn end(&mut self) -> (Staged, usize) {
+        let data = self.store.data_mut();
+        data.call = None;
+        (std::mem::take(&mut data.staged), data.meter.used())
+    }
+}
