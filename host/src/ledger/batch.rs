@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use async_nats::HeaderMap;
+use async_nats::connection::State;
 use async_nats::jetstream::Context;
 use serde::Deserialize;
 use uuid::Uuid;
@@ -45,11 +46,13 @@ struct ServerError {
 
 /// Publishes one message.
 pub async fn one(context: &Context, message: &Message) -> Result<u64, Failure> {
+    connected(context)?;
     request(context, message, message.headers.clone()).await
 }
 
 /// Publishes the messages as one atomic batch.
 pub async fn atomic(context: &Context, messages: &[&Message]) -> Result<u64, Failure> {
+    connected(context)?;
     let id = Uuid::new_v4().simple().to_string();
     for (index, message) in messages.iter().enumerate() {
         let mut headers = message.headers.clone();
@@ -67,6 +70,17 @@ pub async fn atomic(context: &Context, messages: &[&Message]) -> Result<u64, Fai
             .map_err(|error| Failure::Unanswered(error.to_string()))?;
     }
     Err(Failure::Refused("the batch is empty".to_owned()))
+}
+
+/// While the broker is away the client would keep what is published, and send all of it, one
+/// try after another, when it is back.
+fn connected(context: &Context) -> Result<(), Failure> {
+    match context.client().connection_state() {
+        State::Connected => Ok(()),
+        State::Pending | State::Disconnected => {
+            Err(Failure::Unanswered("the broker is away".to_owned()))
+        }
+    }
 }
 
 async fn request(context: &Context, message: &Message, headers: HeaderMap) -> Result<u64, Failure> {
