@@ -1,7 +1,7 @@
 //! Promise: nothing is lost. The position moves only with the outcome; what cannot be
 //! handled is a dead letter with its bytes intact.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use async_nats::HeaderMap;
 use bytes::Bytes;
 use serde_json::json;
@@ -278,5 +278,34 @@ fn an_event_that_fills_the_brokers_limit_blocks_nobody_when_it_fails() -> Result
             ensure!(told, "no dead letter of sequence {sequence}");
         }
         Ok(())
+    })
+}
+
+#[test]
+fn what_left_the_store_unread_is_told_and_holds_nobody_up() -> Result<()> {
+    within(90, async {
+        let mut stage = Stage::with(&["emit_one"], "").await?;
+        publish(&stage.jetstream, &series("read", 3)).await?;
+        wait_echoes(&stage.jetstream, 3, 30).await?;
+        stage.host.settled("emit-one", 20).await?;
+        stage.host.stop().await?;
+        let unread = publish(&stage.jetstream, &series("unread", 4)).await?;
+        // As if they had grown older than `events.max_age` while the host was away.
+        let events = stage.jetstream.get_stream("EVENTS").await?;
+        events.purge().await?;
+        stage.host.start().await?;
+
+        let letters = wait_dead_letters(&stage.jetstream, 1, 20).await?;
+        let letter = letters.first().context("no letter")?;
+        let reason = letter.header("Sluice-Reason")?;
+        ensure!(reason == "aged-out", "{:?}", letter.headers);
+        let last = unread.last().context("nothing was published")?.to_string();
+        let error = letter.header("Sluice-Error")?;
+        ensure!(error.contains(&last), "{error} does not name {last}");
+
+        let next = series("next", 2);
+        publish(&stage.jetstream, &next).await?;
+        let outputs = wait_echoes(&stage.jetstream, 2, 30).await?;
+        Verdict::on(&next, &outputs).clean()
     })
 }
