@@ -54,6 +54,12 @@ impl Date {
         }
     }
 
+    /// Reads RFC 3339 and nothing else.
+    pub(crate) fn rfc3339_only(text: &str) -> Option<Self> {
+        let with_offset = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+        Date::new(text, with_offset.checked_to_offset(UtcOffset::UTC)).ok()
+    }
+
     fn new(text: &str, utc: Option<OffsetDateTime>) -> Result<Self, Error> {
         // RFC 3339 has four digits for the year.
         let utc = utc.filter(|utc| (0..=9999).contains(&utc.year()));

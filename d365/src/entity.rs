@@ -1,6 +1,6 @@
 //! Takes the members of a record, a reference or a collection, gives them by name.
 
-use crate::members::{Reader, Writer};
+use crate::members::{Reader, Writer, boxed_text};
 use crate::{Date, Decimal, Error, Json, Members, Money, Pairs, Value, guid, pairs};
 
 /// A record, or the part of it that a message carries.
@@ -76,10 +76,12 @@ pub struct Image {
 }
 
 impl Entity {
-    /// The record's id, unless it is missing or zero.
+    /// The record's id without braces, unless it is missing or zero.
     #[must_use]
     pub fn known_id(&self) -> Option<&str> {
-        self.id.as_deref().and_then(guid::known)
+        let id = self.id.as_deref();
+        id.or_else(|| boxed_text(&self.extra, "Id"))
+            .and_then(guid::known)
     }
 
     /// A column, null or not; `None` when the message does not carry it.
@@ -174,10 +176,12 @@ impl Entity {
 }
 
 impl EntityReference {
-    /// The record's id, unless it is missing or zero.
+    /// The record's id without braces, unless it is missing or zero.
     #[must_use]
     pub fn known_id(&self) -> Option<&str> {
-        self.id.as_deref().and_then(guid::known)
+        let id = self.id.as_deref();
+        id.or_else(|| boxed_text(&self.extra, "Id"))
+            .and_then(guid::known)
     }
 
     pub(crate) fn from_members(mut members: Reader) -> Result<Self, Error> {

@@ -82,6 +82,17 @@ pub enum Error {
         /// The most that is accepted.
         limit: usize,
     },
+
+    /// More of something than a body of its kind ever has.
+    #[error("the body has {count} {what}: at most {limit} are accepted")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How many there are.
+        count: usize,
+        /// The most that is accepted.
+        limit: usize,
+    },
 }
 
 impl Error {

@@ -22,9 +22,13 @@ const NUMBER: &str = "$serde_json::private::Number";
 /// # Errors
 /// [`Error::Json`].
 pub fn json(body: &[u8]) -> Result<Json, Error> {
-    let body = body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body);
-    let Plain(json) = serde_json::from_slice(body)?;
+    let Plain(json) = serde_json::from_slice(without_mark(body))?;
     Ok(json)
+}
+
+/// The bytes after the byte-order mark, if there is one.
+pub(crate) fn without_mark(body: &[u8]) -> &[u8] {
+    body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body)
 }
 
 /// JSON that was read member by member, none of them having a meaning of its own.

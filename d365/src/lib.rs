@@ -18,18 +18,23 @@
 //! # Ok::<(), sluicegate_d365::Error>(())
 //! ```
 //!
+//! [`map`] gives a body's CloudEvents attributes, [`event_grid()`] those of each event that Event
+//! Grid delivers.
+//!
 //! How strict the reading is: a body must be one JSON object that says what it is, and its
 //! lists of keys and values must be such lists; anything else is an [`Error`] that says where.
 //! All the rest is kept: a member that is unknown, null, empty or of another type than
 //! expected stays in `extra` of the part that it belongs to, and a value of an unknown
 //! `__type` stays as JSON. Writing a value gives the JSON back that it was read from, number
 //! by number and digit by digit. Member names are matched exactly, and without regard to case
-//! only when that finds nothing (middleware is known to change it).
+//! only when that finds nothing (middleware is known to change it); it is written in the case
+//! that the format gives it.
 
 // In the order in which data flows: bytes, members, values, records, envelopes, attributes.
 mod error;
 mod json;
 mod members;
+mod scan;
 
 mod guid;
 
@@ -43,18 +48,27 @@ mod entity;
 
 mod business;
 mod context;
+mod event_grid;
 mod record;
 
 mod attribute;
+mod facts;
+mod glance;
 mod map;
 mod subject;
+
+mod delivery;
 
 pub use business::BusinessEvent;
 pub use context::RemoteExecutionContext;
 pub use date::Date;
+pub use delivery::{EventGridItem, event_grid};
 pub use entity::{Entity, EntityCollection, EntityReference, Image, Relationship};
 pub use error::Error;
+pub use event_grid::EventGridEvent;
 pub use json::json;
+#[doc(hidden)]
+pub use map::map_by_types;
 pub use map::{Mapped, map};
 pub use members::Members;
 pub use money::{Money, exact};

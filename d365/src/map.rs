@@ -1,15 +1,16 @@
 //! Takes an environment and a body, gives the CloudEvents attributes and the NATS subject.
 
+use std::borrow::Cow;
+
 use sha2::{Digest, Sha256};
 
-use crate::attribute::{clean, segment};
+use crate::attribute::{clean, cleaned, segment};
 use crate::error::excerpt;
-use crate::subject::{Kind, Origin, Subject, slot, token};
-use crate::{BusinessEvent, Error, Json, Members, RemoteExecutionContext, guid, json};
+use crate::facts::Facts;
+use crate::glance::glance;
+use crate::subject::{Kind, LONGEST_NAME, Origin, RAISED, Subject, slot, token};
+use crate::{BusinessEvent, Date, Error, Json, Members, RemoteExecutionContext, guid, json};
 
-/// The longest name that goes into a NATS subject, in bytes. A server ends the connection of a
-/// publisher whose line is over 4 KiB; table names have 128 characters at most.
-const LONGEST_NAME: usize = 255;
 /// How a table of Finance and Operations is called in Dataverse: `mserp_` and its name there.
 const FNO_PREFIX: &str = "mserp_";
 
@@ -43,7 +44,21 @@ pub struct Mapped {
 /// [`Error::Json`], [`Error::NotAnObject`], [`Error::Unrecognised`], [`Error::Shape`], and
 /// [`Error::TooLong`] for a name that no NATS subject could hold.
 pub fn map(environment: &str, body: &[u8]) -> Result<Mapped, Error> {
-    short("the environment", environment)?;
+    short_environment(environment)?;
+    match glance(body) {
+        Some(facts) => context(environment, body, &facts),
+        None => map_by_types(environment, body),
+    }
+}
+
+/// What [`map`] does where it cannot do it at a glance, and what it must agree with in all
+/// cases: for tests.
+///
+/// # Errors
+/// As [`map`].
+#[doc(hidden)]
+pub fn map_by_types(environment: &str, body: &[u8]) -> Result<Mapped, Error> {
+    short_environment(environment)?;
     let body_json = json(body)?;
     let has = |name: &str| match &body_json {
         Json::Object(members) => members
@@ -54,11 +69,8 @@ pub fn map(environment: &str, body: &[u8]) -> Result<Mapped, Error> {
     if has("BusinessEventId") || (blank_id(&body_json) && !has("MessageName")) {
         business(environment, body, &BusinessEvent::from_json(body_json)?)
     } else {
-        context(
-            environment,
-            body,
-            &RemoteExecutionContext::from_json(body_json)?,
-        )
+        let typed = RemoteExecutionContext::from_json(body_json)?;
+        context(environment, body, &Facts::of(&typed))
     }
 }
 
@@ -68,13 +80,9 @@ fn blank_id(body: &Json) -> bool {
 }
 
 /// The attributes of an execution context.
-fn context(
-    environment: &str,
-    body: &[u8],
-    context: &RemoteExecutionContext,
-) -> Result<Mapped, Error> {
-    let message = token(short("MessageName", context.message())?);
-    let table = match context.table() {
+fn context(environment: &str, body: &[u8], facts: &Facts<'_>) -> Result<Mapped, Error> {
+    let message = token(short("MessageName", &facts.message)?);
+    let table = match &facts.table {
         Some(table) => Some(short("PrimaryEntityName", table)?.to_ascii_lowercase()),
         None => None,
     };
@@ -86,7 +94,7 @@ fn context(
         Some(action) => (Origin::Fno, action.to_owned()),
         None => (Origin::Dataverse, message.clone()),
     };
-    let record_id = guid::lower(context.record_id());
+    let record_id = guid::lower(facts.record_id.as_deref());
     let subject = table.as_deref().map(|table| match &record_id {
         Some(id) => format!("{table}/{id}"),
         None => table.to_owned(),
@@ -99,37 +107,37 @@ fn context(
         }
         None => {
             let event_type = format!("d365.{origin}.custom.{message}");
-            (event_type, Kind::Custom, message.clone(), raised())
+            (event_type, Kind::Custom, message.clone(), RAISED.to_owned())
         }
     };
     let partition_key = subject.clone().unwrap_or(format!("custom/{message}"));
-    let partition_key = clean(&partition_key).into_owned();
+    let partition_key = cleaned(partition_key);
 
-    let parent = context.parent_context.as_deref();
-    let known = |id: Option<&String>| guid::lower(id.map(String::as_str));
     let extensions = [
         ("partitionkey", Some(partition_key.clone())),
-        ("correlationid", known(context.correlation_id.as_ref())),
+        (
+            "correlationid",
+            guid::lower(facts.correlation_id.as_deref()),
+        ),
         (
             "causationid",
-            known(parent.and_then(|parent| parent.operation_id.as_ref())),
+            guid::lower(facts.parent_operation_id.as_deref()),
         ),
-        ("d365depth", context.depth.map(|depth| depth.to_string())),
-        ("d365user", known(context.initiating_user_id.as_ref())),
-        (
-            "d365truncated",
-            context.is_truncated().then(|| "true".to_owned()),
-        ),
+        ("d365depth", facts.depth.map(|depth| depth.to_string())),
+        ("d365user", guid::lower(facts.initiating_user_id.as_deref())),
+        ("d365truncated", facts.truncated.then(|| "true".to_owned())),
     ];
-    let time = context
-        .when("modifiedon")
-        .or_else(|| context.operation_time());
+    let operation_time = || {
+        let created_on = facts.operation_created_on.as_deref()?;
+        Date::of_operation(created_on, facts.mode).ok()
+    };
+    let time = facts.modified_on.clone().or_else(operation_time);
 
     Ok(Mapped {
-        id: operation_hash(context, record_id.as_deref()).unwrap_or_else(|| hash(body)),
+        id: operation_hash(facts, record_id.as_deref()).unwrap_or_else(|| hash(body)),
         source: format!("/{origin}/{}", segment(environment)),
         event_type,
-        subject: subject.map(|subject| clean(&subject).into_owned()),
+        subject: subject.map(cleaned),
         time: time.map(|time| time.rfc3339()),
         nats_subject: place(origin, environment, kind, name, action, &partition_key),
         partition_key,
@@ -144,7 +152,7 @@ fn business(environment: &str, body: &[u8], event: &BusinessEvent) -> Result<Map
     let company = event.legal_entity().unwrap_or_default();
     let about = event.context_subject();
     let partition_key = format!("{company}/{name}/{}", about.unwrap_or_default());
-    let partition_key = clean(&partition_key).into_owned();
+    let partition_key = cleaned(partition_key);
     // Zero is how F&O writes "no record" for a number of this kind.
     let number = event.control_number.filter(|number| *number != 0);
     let number = number.map(|number| number.to_string());
@@ -160,9 +168,7 @@ fn business(environment: &str, body: &[u8], event: &BusinessEvent) -> Result<Map
     }
 
     Ok(Mapped {
-        id: event
-            .id()
-            .map_or_else(|| hash(body), |id| clean(&id).into_owned()),
+        id: event.id().map_or_else(|| hash(body), cleaned),
         source,
         event_type: format!("d365.{origin}.{}", type_name(name)),
         subject: about.map(|about| clean(about).into_owned()).or(number),
@@ -172,7 +178,7 @@ fn business(environment: &str, body: &[u8], event: &BusinessEvent) -> Result<Map
             environment,
             Kind::Business,
             token(name),
-            raised(),
+            RAISED.to_owned(),
             &partition_key,
         ),
         partition_key,
@@ -212,19 +218,19 @@ pub(crate) fn unrecognised(members: &Members) -> Error {
 /// updates the row it handles raises a second, different event with all the same parts. So
 /// depth and the time of the operation belong to it there; a webhook that Dataverse sends
 /// again has the same body, and so the same id.
-fn operation_hash(context: &RemoteExecutionContext, record_id: Option<&str>) -> Option<String> {
-    let step = context.owning_extension.as_ref()?;
+fn operation_hash(facts: &Facts<'_>, record_id: Option<&str>) -> Option<String> {
     let mut parts = vec![
-        guid::lower(context.organization_id.as_deref())?,
-        guid::lower(step.id.as_deref())?,
-        guid::lower(context.operation_id.as_deref())?,
-        record_id?.to_owned(),
-        context.message().to_owned(),
+        Cow::Owned(guid::lower(facts.organization_id.as_deref())?),
+        Cow::Owned(guid::lower(facts.step_id.as_deref())?),
+        Cow::Owned(guid::lower(facts.operation_id.as_deref())?),
+        Cow::Borrowed(record_id?),
+        Cow::Borrowed(&*facts.message),
     ];
-    if context.mode != Some(ASYNCHRONOUS) {
-        let depth = context.depth.map(|depth| depth.to_string());
-        parts.push(depth.unwrap_or_default());
-        parts.push(context.operation_created_on.clone().unwrap_or_default());
+    if facts.mode != Some(ASYNCHRONOUS) {
+        let depth = facts.depth.map(|depth| depth.to_string());
+        parts.push(Cow::Owned(depth.unwrap_or_default()));
+        let created_on = facts.operation_created_on.as_deref();
+        parts.push(Cow::Borrowed(created_on.unwrap_or_default()));
     }
     Some(hash(parts.join("\n").as_bytes()))
 }
@@ -232,11 +238,13 @@ fn operation_hash(context: &RemoteExecutionContext, record_id: Option<&str>) -> 
 /// The first 32 hexadecimal digits of SHA-256.
 fn hash(bytes: &[u8]) -> String {
     let digest = Sha256::digest(bytes);
-    digest
-        .iter()
-        .take(16)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    let mut hash = String::with_capacity(32);
+    for byte in digest.iter().take(16) {
+        for half in [byte >> 4, byte & 15] {
+            hash.extend(char::from_digit(half.into(), 16));
+        }
+    }
+    hash
 }
 
 /// What a data event's message did to the record.
@@ -249,11 +257,6 @@ fn data_event_action(message: &str) -> Option<&'static str> {
     }
 }
 
-/// The action of an event that is an announcement.
-fn raised() -> String {
-    "raised".to_owned()
-}
-
 /// A business event's id in a type: in its own case, as the F&O catalog shows it.
 fn type_name(name: &str) -> String {
     if name.is_empty() {
@@ -263,6 +266,11 @@ fn type_name(name: &str) -> String {
     name.chars()
         .map(|c| if keep(c) { c } else { '_' })
         .collect()
+}
+
+/// Refuses the name of an environment that no NATS subject could hold.
+pub(crate) fn short_environment(environment: &str) -> Result<(), Error> {
+    short("the environment", environment).map(drop)
 }
 
 fn short<'a>(what: &'static str, name: &'a str) -> Result<&'a str, Error> {
@@ -295,9 +303,12 @@ fn place(
     .to_string()
 }
 
-fn present<const N: usize>(extensions: [(&str, Option<String>); N]) -> Vec<(String, String)> {
+/// The extensions that have a value, fit for a header.
+pub(crate) fn present<const N: usize>(
+    extensions: [(&str, Option<String>); N],
+) -> Vec<(String, String)> {
     extensions
         .into_iter()
-        .filter_map(|(name, value)| Some((name.to_owned(), clean(&value?).into_owned())))
+        .filter_map(|(name, value)| Some((name.to_owned(), cleaned(value?))))
         .collect()
 }

@@ -85,6 +85,20 @@ fn is_nothing(json: &Json) -> bool {
     }
 }
 
+/// What a member holds that is a boxed .NET primitive, `{"__type":"Guid:#System","__value":…}`.
+/// Plug-ins that write a context again box ids and dates; such a member stays among those that
+/// no field holds, and is read all the same.
+pub(crate) fn boxed<'a>(extra: &'a Members, name: &str) -> Option<&'a Json> {
+    let boxed = extra.get(name)?.as_object()?;
+    let tag = boxed.get("__type")?.as_str()?;
+    tag.ends_with(":#System").then(|| boxed.get("__value"))?
+}
+
+/// The text of a boxed member.
+pub(crate) fn boxed_text<'a>(extra: &'a Members, name: &str) -> Option<&'a str> {
+    boxed(extra, name)?.as_str()
+}
+
 /// A whole number in its shortest spelling, so that writing it again changes no digit.
 pub(crate) fn plain_integer(json: &Json) -> Option<i64> {
     let Json::Number(number) = json else {

@@ -7,7 +7,8 @@ use crate::{Error, Json, Members, Value};
 pub(crate) const ACCEPTED_LIST: &str = "a list of objects with the members key and value, or null";
 const ACCEPTED_ITEM: &str = "an object with the members key (a text) and value";
 
-/// One key and its value, as .NET writes an item of a dictionary.
+/// One key and its value, as .NET writes an item of a dictionary. An item without a value is
+/// read, and written, as one whose value is null.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Pair {
     /// The key.

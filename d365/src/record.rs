@@ -1,5 +1,6 @@
 //! Takes an execution context, gives what it says of its record: which one, when, its columns.
 
+use crate::members::boxed_text;
 use crate::{
     Date, Decimal, Entity, EntityReference, Image, Json, Money, RemoteExecutionContext, Value, guid,
 };
@@ -16,7 +17,7 @@ impl RemoteExecutionContext {
     /// unbound custom API.
     #[must_use]
     pub fn table(&self) -> Option<&str> {
-        let named = |name: &&str| !name.trim().is_empty() && !name.eq_ignore_ascii_case("none");
+        let named = |name: &&str| is_table(name);
         let primary = self.primary_entity_name.as_deref().filter(named);
         let target = || self.target()?.logical_name.as_deref();
         let reference = || self.target_reference()?.logical_name.as_deref();
@@ -29,7 +30,10 @@ impl RemoteExecutionContext {
     /// zero GUID (it is in data events). `None` when there is no one record.
     #[must_use]
     pub fn record_id(&self) -> Option<&str> {
-        let primary = self.primary_entity_id.as_deref().and_then(guid::known);
+        let id = self.primary_entity_id.as_deref();
+        let primary = id
+            .or_else(|| boxed_text(&self.extra, "PrimaryEntityId"))
+            .and_then(guid::known);
         primary
             .or_else(|| self.target()?.known_id())
             .or_else(|| self.target_reference()?.known_id())
@@ -62,7 +66,9 @@ impl RemoteExecutionContext {
     /// When the operation began, in UTC; `None` when that is missing or no date.
     #[must_use]
     pub fn operation_time(&self) -> Option<Date> {
-        Date::of_operation(self.operation_created_on.as_deref()?, self.mode).ok()
+        let text = self.operation_created_on.as_deref();
+        let text = text.or_else(|| boxed_text(&self.extra, "OperationCreatedOn"))?;
+        Date::of_operation(text, self.mode).ok()
     }
 
     /// Whether the body was over the platform's limit, so that parameters, images and parent
@@ -170,6 +176,11 @@ impl RemoteExecutionContext {
     pub fn when(&self, column: &str) -> Option<Date> {
         self.target()?.when(column)
     }
+}
+
+/// Whether a name is a table's, and not how "none" is written.
+pub(crate) fn is_table(name: &str) -> bool {
+    !name.trim().is_empty() && !name.eq_ignore_ascii_case("none")
 }
 
 fn find<'a>(images: &'a [Image], name: &str) -> Option<&'a Entity> {

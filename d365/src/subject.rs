@@ -9,6 +9,13 @@ use crate::error::excerpt;
 /// How many slots the partition keys are spread over.
 pub const SLOTS: u8 = 16;
 
+/// The longest name that goes into a subject, in bytes. A server ends the connection of a
+/// publisher whose line is over 4 KiB; table names have 128 characters at most.
+pub(crate) const LONGEST_NAME: usize = 255;
+
+/// The action of an event that is an announcement.
+pub(crate) const RAISED: &str = "raised";
+
 /// Slot of a partition key, 0 to 15: FNV-1a 32 of its bytes modulo 16, the number that the
 /// NATS server's own `partition(16, …)` gives.
 #[must_use]
@@ -166,6 +173,56 @@ pub struct Subject {
 }
 
 impl Subject {
+    /// Where a CloudEvent goes that says no more of itself than its type.
+    ///
+    /// | type | kind, name, action |
+    /// |---|---|
+    /// | `d365.dataverse.custom.<n>` | `custom`, n, `raised` |
+    /// | `d365.dataverse.<t>.<a>`, `d365.fno.<t>.<a>` | `record`, t, a |
+    /// | `d365.fno.<n>` | `business`, n, `raised` |
+    /// | `d365.custom.<n>.<a>` | `business`, n, a |
+    /// | from Event Grid: `<n>.<a>`, split at the last dot | `system` if it begins with `Microsoft.`, else `custom`; n, a |
+    /// | from Event Grid, no dot: `<n>` | `custom`, n, `raised` |
+    /// | any other | `custom`, the whole type, `raised` |
+    ///
+    /// Every part is made a [`token`] and cut after 255 bytes, so that the whole is 1,100 at
+    /// most; nothing is refused.
+    #[must_use]
+    pub fn of_type(
+        origin: Origin,
+        environment: &str,
+        event_type: &str,
+        partition_key: &str,
+    ) -> Self {
+        let parts: Vec<&str> = event_type.splitn(5, '.').collect();
+        let (kind, name, action) = match (origin, parts.as_slice()) {
+            (_, &["d365", "dataverse", "custom", name]) => (Kind::Custom, name, RAISED),
+            (_, &["d365", "dataverse" | "fno", name, action]) => (Kind::Record, name, action),
+            (_, &["d365", "fno", name]) => (Kind::Business, name, RAISED),
+            (_, &["d365", "custom", name, action]) => (Kind::Business, name, action),
+            (Origin::EventGrid, _) => {
+                let system = event_type.starts_with("Microsoft.");
+                let kind = if system { Kind::System } else { Kind::Custom };
+                let (name, action) = event_type.rsplit_once('.').unwrap_or((event_type, RAISED));
+                (kind, name, action)
+            }
+            _ => (Kind::Custom, event_type, RAISED),
+        };
+        let short = |name| {
+            let mut token = token(name);
+            token.truncate(LONGEST_NAME);
+            token
+        };
+        Subject {
+            origin,
+            environment: short(environment),
+            kind,
+            name: short(name),
+            action: short(action),
+            slot: Some(slot(partition_key)),
+        }
+    }
+
     /// The same subject, in the slot of this partition key.
     #[must_use]
     pub fn with_slot_of(self, partition_key: &str) -> Self {

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// What the `__type` of a Dataverse type ends with, after its name and a colon.
-const CONTRACTS: &str = "http://schemas.microsoft.com/xrm/2011/Contracts";
+pub(crate) const CONTRACTS: &str = "http://schemas.microsoft.com/xrm/2011/Contracts";
 /// What the `__type` of a boxed .NET primitive ends with, after its name and a colon.
 const SYSTEM: &str = "#System";
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
+use async_nats::jetstream::context::ContextBuilder;
 use async_nats::jetstream::stream::{
     Config as StreamConfig, DiscardPolicy, Source, Stream, SubjectTransform,
 };
@@ -10,6 +11,7 @@ use async_nats::jetstream::{self, Context};
 use async_nats::{Client, ConnectOptions, ServerAddr};
 use futures_util::StreamExt;
 
+use crate::claim_check;
 use crate::config::{Config, Nats};
 
 /// The event store.
@@ -20,6 +22,9 @@ pub const LEDGER: &str = "LEDGER";
 pub const DEADLETTER: &str = "DEADLETTER";
 
 const OLDEST_SERVER: (i64, i64) = (2, 12);
+/// Publishes that wait for their acks: more than the gateway lets in, since those that a
+/// request has given up still count until [`REQUEST_PATIENCE`] is over.
+const MAX_ACKS: usize = 50_000;
 const REQUEST_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Why the broker cannot be used.
@@ -145,8 +150,10 @@ pub async fn connect(nats: &Nats, addresses: &[ServerAddr], name: &str) -> Resul
             found: client.server_info().version,
         });
     }
-    let mut context = jetstream::new(client);
-    context.set_timeout(REQUEST_PATIENCE);
+    let context = ContextBuilder::new()
+        .timeout(REQUEST_PATIENCE)
+        .max_ack_inflight(MAX_ACKS)
+        .build(client);
     Ok(context)
 }
 
@@ -155,6 +162,11 @@ pub async fn provision(context: Context, config: &Config) -> Result<Broker, Erro
     let ledger = stream(&context, LEDGER, ledger_config(config)).await?;
     let events = stream(&context, EVENTS, events_config(config)).await?;
     stream(&context, DEADLETTER, dead_letter_config(config)).await?;
+    let claims = claim_check::provision(&context, config).await;
+    claims.map_err(|error| Error::Stream {
+        stream: claim_check::STREAM,
+        reason: error.to_string(),
+    })?;
     Ok(Broker {
         context,
         events,

@@ -4,10 +4,13 @@ mod build;
 mod check;
 mod connect;
 mod dlq;
+mod events;
 mod input;
 mod output;
+mod progress;
 mod run;
 mod send;
+mod simulate;
 mod test;
 
 use std::process::ExitCode;
@@ -32,10 +35,15 @@ enum Verb {
     Check(check::Args),
     /// Publish events: CloudEvents, or raw Dynamics 365 bodies.
     Send(send::Args),
+    /// Make Dynamics 365 traffic: through the gateway, straight to NATS, or into a file.
+    Simulate(simulate::Args),
     /// Build a plug-in: one .wasm file with its manifest in it.
     Build(build::Args),
     /// Run a plug-in on events, without a broker.
     Test(test::Args),
+    /// The event store: show, tail.
+    #[command(subcommand)]
+    Events(events::Verb),
     /// Dead letters: list, show, replay, discard.
     #[command(subcommand)]
     Dlq(dlq::Verb),
@@ -55,8 +63,10 @@ impl Cli {
             Verb::Run(args) => runtime.block_on(run::run(args)),
             Verb::Check(args) => check::run(args),
             Verb::Send(args) => runtime.block_on(send::run(args)),
+            Verb::Simulate(args) => runtime.block_on(simulate::run(args)),
             Verb::Build(args) => build::run(&args),
             Verb::Test(args) => test::run(&args),
+            Verb::Events(verb) => runtime.block_on(events::run(verb)),
             Verb::Dlq(verb) => runtime.block_on(dlq::run(verb)),
         };
         // A call that does not come back must not keep the process.

@@ -20,7 +20,7 @@ mod secret;
 #[cfg(test)]
 mod tests;
 
-pub use gateway::{Auth, Gateway, GatewaySource, Place, SourceKind};
+pub use gateway::{Auth, Gateway, GatewaySource, GatewayTls, Place, SourceKind};
 pub use nats::{Nats, Server, Tls};
 pub use plugin::Override;
 pub use secret::Secret;
@@ -98,7 +98,7 @@ pub struct Config {
     pub events: Events,
     /// Positions, inbox, state, outbox.
     pub ledger: Ledger,
-    /// HTTP in. Not served yet.
+    /// HTTP in.
     pub gateway: Gateway,
     /// HTTP for operators.
     pub admin: Admin,

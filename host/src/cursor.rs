@@ -7,13 +7,15 @@
 use std::time::Duration;
 
 use async_nats::HeaderMap;
-use async_nats::jetstream::Message;
 use async_nats::jetstream::consumer::pull::MessagesErrorKind;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
-use async_nats::jetstream::stream::{LastRawMessageErrorKind, RawMessageError, Stream};
+use async_nats::jetstream::stream::{LastRawMessageErrorKind, Stream};
+use async_nats::jetstream::{Context, Message};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
+
+use crate::claim_check;
 
 /// How many messages the server may send ahead.
 const BATCH: usize = 1_000;
@@ -57,6 +59,7 @@ pub enum Read {
 
 /// Reads one share of the event store.
 pub struct Cursor {
+    context: Context,
     events: Stream,
     subjects: Vec<String>,
     /// The highest sequence that was given out.
@@ -86,8 +89,9 @@ enum Broken {
 
 impl Cursor {
     /// Reads these subjects from `floor + 1` on.
-    pub fn new(events: Stream, subjects: Vec<String>, floor: u64) -> Self {
+    pub fn new(context: Context, events: Stream, subjects: Vec<String>, floor: u64) -> Self {
         Self {
+            context,
             events,
             subjects,
             last: floor,
@@ -137,9 +141,11 @@ impl Cursor {
             match open.messages.next().await {
                 Some(Ok(message)) => {
                     open.missed_heartbeats = 0;
-                    let delivery = open.checked(message)?;
+                    let mut delivery = open.checked(message)?;
                     // A consumer that was made anew may repeat what was given out.
                     if self.last < delivery.sequence {
+                        let redeemed = claim_check::redeem(&self.context, &mut delivery).await;
+                        redeemed.map_err(|error| Broken::Client(error.to_string()))?;
                         self.last = delivery.sequence;
                         return Ok(Read::Delivery(delivery));
                     }
@@ -208,20 +214,31 @@ pub async fn quiet_up_to(events: &Stream, subjects: &[String], after: u64) -> Op
     (pending == 0 && after <= last).then_some(last)
 }
 
-/// One message by its sequence; none when it is not in the store any more.
-pub async fn load(events: &Stream, sequence: u64) -> Result<Option<Delivery>, RawMessageError> {
-    match events.get_raw_message(sequence).await {
-        Ok(message) => Ok(Some(Delivery {
-            sequence,
-            subject: message.subject.into_string(),
-            headers: (!message.headers.is_empty()).then_some(message.headers),
-            payload: message.payload,
-            published: u64::try_from(message.time.unix_timestamp_nanos() / 1_000_000).unwrap_or(0),
-            behind: 0,
-        })),
-        Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
-        Err(error) => Err(error),
-    }
+/// One message by its sequence, whole; none when it is not in the store any more.
+///
+/// # Errors
+/// What the broker says.
+pub async fn load(
+    context: &Context,
+    events: &Stream,
+    sequence: u64,
+) -> Result<Option<Delivery>, String> {
+    let message = match events.get_raw_message(sequence).await {
+        Ok(message) => message,
+        Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => return Ok(None),
+        Err(error) => return Err(error.to_string()),
+    };
+    let mut delivery = Delivery {
+        sequence,
+        subject: message.subject.into_string(),
+        headers: (!message.headers.is_empty()).then_some(message.headers),
+        payload: message.payload,
+        published: u64::try_from(message.time.unix_timestamp_nanos() / 1_000_000).unwrap_or(0),
+        behind: 0,
+    };
+    let redeemed = claim_check::redeem(context, &mut delivery).await;
+    redeemed.map_err(|error| error.to_string())?;
+    Ok(Some(delivery))
 }
 
 fn consumer(subjects: Vec<String>, after: u64) -> pull::Config {

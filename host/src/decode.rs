@@ -9,6 +9,7 @@
 use async_nats::HeaderMap;
 use bytes::Bytes;
 
+use crate::claim_check;
 use crate::event::{self, Event, excerpt};
 
 mod binary;
@@ -88,6 +89,14 @@ pub enum Error {
         /// The member's value.
         found: String,
     },
+    /// The body was put into the object store, and is not there any more.
+    #[error(
+        "attribute dataref: {reference} is not in the object store any more, and it was the event's data"
+    )]
+    TakenOut {
+        /// The attribute's value.
+        reference: String,
+    },
     /// The event breaks a rule that does not depend on how it was sent.
     #[error(transparent)]
     Event(#[from] event::Error),
@@ -108,9 +117,28 @@ pub fn decode(headers: Option<&HeaderMap>, payload: &Bytes) -> Result<Event, Err
         None => {
             let event = binary::read(headers, payload)?;
             event::validate(&event)?;
+            if event.data.is_none()
+                && let Some(reference) = event.text("dataref")
+                && claim_check::object(&reference).is_some()
+            {
+                return Err(Error::TakenOut {
+                    reference: excerpt(&reference),
+                });
+            }
             Ok(event)
         }
     }
+}
+
+/// Decodes one event whose attributes are `ce-*` headers, whatever `content-type` says:
+/// binary mode, its mode told by other means.
+///
+/// # Errors
+/// [`Error`], as in [`decode`].
+pub fn binary(headers: &HeaderMap, payload: &Bytes) -> Result<Event, Error> {
+    let event = binary::read(Some(headers), payload)?;
+    event::validate(&event)?;
+    Ok(event)
 }
 
 /// Decodes one event in the JSON event format (`application/cloudevents+json`).

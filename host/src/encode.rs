@@ -6,7 +6,9 @@
 //! are lost), and forgets the order of extensions. Here an attribute reaches the
 //! serializer as the text that it is, and data as its bytes.
 
-use async_nats::HeaderMap;
+use std::borrow::Cow;
+
+use async_nats::{HeaderMap, HeaderName, HeaderValue};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -65,11 +67,41 @@ pub struct Message {
 
 impl Message {
     fn with(mut self, attribute: &str, value: &str) -> Self {
-        let name = format!("ce-{}", utf8_percent_encode(attribute, NAME));
-        self.headers
-            .insert(name, utf8_percent_encode(value, VALUE).to_string());
+        let value: Cow<'_, str> = utf8_percent_encode(value, VALUE).into();
+        let value = HeaderValue::from(value.into_owned());
+        match header(attribute) {
+            Some(name) => self.headers.insert(name, value),
+            None => {
+                let name = format!("ce-{}", utf8_percent_encode(attribute, NAME));
+                self.headers.insert(name, value);
+            }
+        }
         self
     }
+}
+
+/// The header of an attribute that most events have, made without a copy of its name.
+fn header(attribute: &str) -> Option<HeaderName> {
+    let name = match attribute {
+        "specversion" => "ce-specversion",
+        "id" => "ce-id",
+        "source" => "ce-source",
+        "type" => "ce-type",
+        "subject" => "ce-subject",
+        "time" => "ce-time",
+        "datacontenttype" => "ce-datacontenttype",
+        "partitionkey" => "ce-partitionkey",
+        "correlationid" => "ce-correlationid",
+        "causationid" => "ce-causationid",
+        "traceparent" => "ce-traceparent",
+        "d365depth" => "ce-d365depth",
+        "d365user" => "ce-d365user",
+        "d365organization" => "ce-d365organization",
+        "d365entityname" => "ce-d365entityname",
+        "d365requestname" => "ce-d365requestname",
+        _ => return None,
+    };
+    Some(HeaderName::from_static(name))
 }
 
 /// NATS binding, section 3.1. Nothing fails.

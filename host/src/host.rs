@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::ServerAddr;
+use async_nats::jetstream::Context;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
@@ -16,6 +17,7 @@ use self::start::{check_writable, connect, load};
 use crate::admin;
 use crate::broker::{self};
 use crate::config::{Config, LedgerMode, Server};
+use crate::gateway::{self, Gateway};
 use crate::health::{self, Health};
 use crate::ledger::committer::Committer;
 use crate::ledger::subject::PartitionName;
@@ -67,6 +69,9 @@ pub enum Error {
     /// No engine on this machine.
     #[error("the WebAssembly engine cannot be started: {0}")]
     Engine(String),
+    /// No gateway.
+    #[error(transparent)]
+    Gateway(#[from] gateway::Error),
     /// No nats-server of its own.
     #[error(transparent)]
     NatsServer(#[from] nats_server::Error),
@@ -85,7 +90,7 @@ pub enum Error {
 
 /// A running host.
 pub struct Host {
-    main: tokio::task::JoinHandle<Result<(), Error>>,
+    main: JoinHandle<Result<(), Error>>,
     drain: CancellationToken,
     address: std::net::SocketAddr,
 }
@@ -101,6 +106,8 @@ struct Shared {
     /// Called when the grace time is over: what still waits for the broker is given up.
     abort: CancellationToken,
     owner: [u8; 16],
+    /// Set when the streams are there.
+    broker: watch::Sender<Option<Context>>,
 }
 
 impl Host {
@@ -135,11 +142,25 @@ impl Host {
             drain: CancellationToken::new(),
             abort: CancellationToken::new(),
             owner: Uuid::new_v4().into_bytes(),
+            broker: watch::Sender::default(),
         };
+        let gateway = Gateway::bind(
+            &shared.config,
+            shared.metrics.clone(),
+            &shared.tracker,
+            shared.broker.subscribe(),
+        );
+        // It serves before the plug-ins are compiled and the broker is there: senders are told
+        // at once to come again, or are spooled.
+        let accepting = gateway.await?.map(|gateway| {
+            let serving = gateway.serve(shared.tracker.clone(), shared.drain.clone());
+            shared.tracker.spawn(serving)
+        });
         let generations = load(&shared).await?;
         let (drain, tracker) = (shared.drain.clone(), shared.tracker.clone());
         let name = shared.config.host.name.clone();
-        let main = tracker.spawn(run(shared, generations, listener, (nats_server, addresses)));
+        let ports = (listener, accepting);
+        let main = tracker.spawn(run(shared, generations, ports, (nats_server, addresses)));
         tracing::info!(host = name, admin = %address, "sluice is up");
         Ok(Self {
             main,
@@ -174,7 +195,7 @@ impl Host {
 async fn run(
     shared: Shared,
     generations: Vec<Arc<Generation>>,
-    listener: TcpListener,
+    (listener, accepting): (TcpListener, Option<JoinHandle<()>>),
     (mut nats_server, addresses): (Option<NatsServer>, Vec<ServerAddr>),
 ) -> Result<(), Error> {
     let parts = (shared.health.clone(), shared.metrics.clone());
@@ -187,8 +208,12 @@ async fn run(
             None => std::future::pending().await,
         }
     };
+    let working = async {
+        let work = work(&shared, generations, &addresses);
+        tokio::try_join!(work, served(accepting, &shared.drain)).map(|_| ())
+    };
     let result = tokio::select! {
-        result = work(&shared, generations, &addresses) => result,
+        result = working => result,
         error = own_server_is_gone => Err(error.into()),
         () = grace_over(&shared) => {
             tracing::warn!(
@@ -213,6 +238,7 @@ async fn work(
     let Some(broker) = connect(shared, addresses).await? else {
         return Ok(());
     };
+    shared.broker.send_replace(Some(broker.context.clone()));
     let (commits, incoming) = mpsc::channel(256);
     let (context, ledger) = (broker.context.clone(), broker.ledger.clone());
     let committer = Committer::new(context, ledger, shared.metrics.clone());
@@ -254,6 +280,22 @@ async fn work(
     // Without a plug-in there is nothing to drain, but the operator may still look at it.
     shared.drain.cancelled().await;
     Ok(())
+}
+
+/// Waits for the gateway, which ends only when it is told to.
+async fn served(gateway: Option<JoinHandle<()>>, drain: &CancellationToken) -> Result<(), Error> {
+    let Some(gateway) = gateway else {
+        return Ok(());
+    };
+    let reason = match gateway.await {
+        Ok(()) if drain.is_cancelled() => return Ok(()),
+        Ok(()) => "it does not accept connections any more".to_owned(),
+        Err(panicked) => panicked.to_string(),
+    };
+    Err(Error::TaskEnded {
+        task: "the gateway".to_owned(),
+        reason,
+    })
 }
 
 async fn grace_over(shared: &Shared) {

@@ -27,6 +27,10 @@ use crate::clock;
 use crate::encode;
 use crate::event::Event;
 
+/// What LEDGER keeps of outbox messages and dead letters at least, however short the dedup
+/// window is: the streams that source them may be full or late.
+pub const LEAST_TTL: Duration = Duration::from_secs(60 * 60);
+
 /// The ledger of one partition, as its calls and its task see it. Nothing here waits for
 /// the broker: results are staged, and the partition's task has them committed.
 #[derive(Debug)]

@@ -3,13 +3,19 @@
 //! The modules stand in the order in which an event passes through them:
 //!
 //! ```text
-//! cursor -> decode -> route -> lane -> plugin::call -> outcome -> backoff -> ledger
+//! gateway -> (broker) -> cursor -> decode -> route -> lane -> plugin::call -> outcome -> backoff -> ledger
 //! ```
 //!
 //! [`partition`] is the spine that runs them, one task for each partition of each plug-in;
 //! [`host`] wires everything together.
 
+pub mod gateway;
+
+pub mod http_binding;
+
 pub mod cursor;
+
+pub mod claim_check;
 
 pub mod decode;
 

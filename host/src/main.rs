@@ -5,6 +5,11 @@ use std::process::ExitCode;
 use clap::Parser;
 use sluicegate_host::cli::Cli;
 
+/// Bodies are freed on other threads than they were made on, which the system's allocator
+/// pays for: a fifth of what a request of the gateway costs.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     Cli::parse().run()
 }

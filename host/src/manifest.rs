@@ -243,6 +243,9 @@ pub fn parse(text: &str, origin: &str) -> Result<Manifest, Error> {
     }
 }
 
+/// `ledger.<name>.…` and `dead.<name>.…` with these are not a plug-in's.
+const RESERVED: [&str; 3] = ["dead", "gateway", "out"];
+
 fn identity(section: Section<'_>, raw: &raw::RawPlugin) -> Result<(String, String), Error> {
     const NAME: &str = "1 to 63 lower-case letters, digits and -";
     const VERSION: &str = "a version such as \"1.2.0\" (1 to 63 letters, digits, ., + and -)";
@@ -251,6 +254,10 @@ fn identity(section: Section<'_>, raw: &raw::RawPlugin) -> Result<(String, Strin
         let ok = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
         (is_short(text) && text.bytes().all(ok)).then(|| text.to_owned())
     })?;
+    if name.as_deref().is_some_and(|name| RESERVED.contains(&name)) {
+        let reason = "found a name that subjects of the ledger use themselves (dead, gateway, out), expected another";
+        return Err(section.rule("name", raw.name.as_ref(), reason));
+    }
     let version = section.parsed("version", &raw.version, VERSION, |text| {
         let ok = |byte: u8| byte.is_ascii_alphanumeric() || b".+-".contains(&byte);
         (is_short(text) && text.bytes().all(ok)).then(|| text.to_owned())

@@ -11,7 +11,11 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::ledger::reason::Reason;
+pub use self::gateway::SourceMetrics;
+pub use self::plugin::{PluginMetrics, Standing};
+
+mod gateway;
+mod plugin;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Plugin {
@@ -30,6 +34,19 @@ struct PluginReason {
     reason: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Source {
+    kind: &'static str,
+    environment: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Answered {
+    kind: &'static str,
+    environment: String,
+    status: u16,
+}
+
 /// All metrics of a host. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -46,6 +63,12 @@ pub struct Metrics {
     in_flight: Family<Plugin, Gauge>,
     lag: Family<Plugin, Gauge>,
     memory: Family<Plugin, Gauge>,
+    gateway_requests: Family<Answered, Counter>,
+    gateway_received: Family<Source, Counter>,
+    gateway_published: Family<Source, Counter>,
+    gateway_duration: Family<Source, Histogram>,
+    spool_events: Gauge,
+    spool_bytes: Gauge,
 }
 
 fn seconds() -> Histogram {
@@ -72,6 +95,10 @@ impl Default for Metrics {
             Family::default(),
             Family::default(),
         );
+        let (gateway_requests, gateway_received, gateway_published) =
+            (Family::default(), Family::default(), Family::default());
+        let gateway_duration = Family::new_with_constructor(seconds as fn() -> Histogram);
+        let (spool_events, spool_bytes) = (Gauge::default(), Gauge::default());
 
         let mut registry = Registry::with_prefix("sluicegate");
         let all = &mut registry;
@@ -139,6 +166,38 @@ impl Default for Metrics {
             Unit::Bytes,
             Family::clone(&memory),
         );
+        all.register(
+            "gateway_requests",
+            "Requests that the gateway answered, by status",
+            Family::clone(&gateway_requests),
+        );
+        all.register(
+            "gateway_events_received",
+            "Events that came in requests of a source",
+            Family::clone(&gateway_received),
+        );
+        all.register(
+            "gateway_events_published",
+            "Events of a source that were made durable",
+            Family::clone(&gateway_published),
+        );
+        all.register_with_unit(
+            "gateway_request_duration",
+            "From a request's headers to its answer",
+            Unit::Seconds,
+            Family::clone(&gateway_duration),
+        );
+        all.register(
+            "gateway_spool_events",
+            "Events on disk that the broker does not have yet",
+            spool_events.clone(),
+        );
+        all.register_with_unit(
+            "gateway_spool_size",
+            "What they take on disk",
+            Unit::Bytes,
+            spool_bytes.clone(),
+        );
         Self {
             registry: Arc::new(registry),
             deliveries,
@@ -153,6 +212,12 @@ impl Default for Metrics {
             in_flight,
             lag,
             memory,
+            gateway_requests,
+            gateway_received,
+            gateway_published,
+            gateway_duration,
+            spool_events,
+            spool_bytes,
         }
     }
 }
@@ -171,6 +236,12 @@ impl Metrics {
         self.commit_events
             .observe(f64::from(u32::try_from(deliveries).unwrap_or(u32::MAX)));
         self.commit_duration.observe(duration.as_secs_f64());
+    }
+
+    /// What stands in the gateway's spool.
+    pub fn spooled(&self, events: u64, bytes: u64) {
+        self.spool_events.set(gauge(events));
+        self.spool_bytes.set(gauge(bytes));
     }
 
     /// The metrics of one plug-in, with the labels looked up once.
@@ -204,79 +275,17 @@ impl Metrics {
     }
 }
 
-/// The metrics of one plug-in.
-#[derive(Clone, Debug)]
-pub struct PluginMetrics {
-    label: Plugin,
-    /// Events that were read.
-    pub delivered: Counter,
-    /// Handled.
-    pub done: Counter,
-    /// Finished before.
-    pub duplicate: Counter,
-    /// Another attempt follows.
-    pub retry: Counter,
-    /// Calls that ran again because of stale state.
-    pub reran: Counter,
-    dead: Counter,
-    call_duration: Histogram,
-    end_to_end: Histogram,
-    lanes_parked: Gauge,
-    in_flight: Gauge,
-    lag: Gauge,
-    memory: Gauge,
-    dead_letters: Family<PluginReason, Counter>,
-}
-
-impl PluginMetrics {
-    /// From the event's time to its outcome.
-    pub fn handled_after(&self, latency: Duration) {
-        self.end_to_end.observe(latency.as_secs_f64());
-    }
-
-    /// A delivery was dead-lettered.
-    pub fn buried(&self, reason: Reason) {
-        self.dead.inc();
-        let label = PluginReason {
-            plugin: self.label.plugin.clone(),
-            reason: reason.as_str(),
-        };
-        self.dead_letters.get_or_create(&label).inc();
-    }
-
-    /// A call came back.
-    pub fn called(&self, duration: Duration, memory: usize) {
-        self.call_duration.observe(duration.as_secs_f64());
-        self.memory.set(gauge(memory));
-    }
-
-    /// What a partition holds changed: its gauges are sums over the plug-in's partitions,
-    /// so each partition reports what it adds.
-    pub fn standing(&self, before: Standing, now: Standing) {
-        self.lanes_parked.inc_by(now.parked - before.parked);
-        self.in_flight.inc_by(now.in_flight - before.in_flight);
-        self.lag.inc_by(now.lag - before.lag);
-    }
-}
-
-/// What one partition holds at a moment.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Standing {
-    /// Lanes that wait for a retry.
-    pub parked: i64,
-    /// Deliveries with the plug-in.
-    pub in_flight: i64,
-    /// Events in the store that were not read yet.
-    pub lag: i64,
-}
-
-fn gauge(value: usize) -> i64 {
+fn gauge<T>(value: T) -> i64
+where
+    i64: TryFrom<T>,
+{
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ledger::reason::Reason;
 
     #[test]
     fn names_and_labels_are_those_of_the_docs() {
@@ -293,6 +302,11 @@ mod tests {
             lag: 3,
         };
         plugin.standing(Standing::default(), now);
+        let source = metrics.source("fno", "contoso");
+        source.answered(202, Duration::from_millis(1));
+        source.received.inc();
+        source.published.inc();
+        metrics.spooled(4, 5);
         metrics.committed(3, Duration::from_millis(2));
         let text = metrics.text();
         for line in [
@@ -308,6 +322,12 @@ mod tests {
             "sluicegate_lag_events{plugin=\"p\"} 3",
             "sluicegate_plugin_memory_bytes{plugin=\"p\"} 65536",
             "sluicegate_reruns_total{plugin=\"p\"} 1",
+            "sluicegate_gateway_requests_total{kind=\"fno\",environment=\"contoso\",status=\"202\"} 1",
+            "sluicegate_gateway_events_received_total{kind=\"fno\",environment=\"contoso\"} 1",
+            "sluicegate_gateway_events_published_total{kind=\"fno\",environment=\"contoso\"} 1",
+            "sluicegate_gateway_request_duration_seconds_count{kind=\"fno\",environment=\"contoso\"} 1",
+            "sluicegate_gateway_spool_events 4",
+            "sluicegate_gateway_spool_size_bytes 5",
         ] {
             assert!(text.contains(line), "{line} is not in:\n{text}");
         }

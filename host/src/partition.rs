@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use async_nats::jetstream::Context;
 use async_nats::jetstream::stream::Stream;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::time::{Duration, Instant, MissedTickBehavior, interval, sleep_until};
@@ -50,6 +51,8 @@ const AGAIN: Duration = Duration::from_millis(250);
 pub struct Parts {
     /// The plug-in.
     pub generation: Arc<Generation>,
+    /// For bodies that are in the object store.
+    pub context: Context,
     /// The event store.
     pub events: Stream,
     /// The ledger's stream, for letting go of old log messages.
@@ -96,7 +99,8 @@ impl Partition {
     pub fn new(parts: Parts, claim: Claim, writer: Writer) -> Self {
         let floor = claim.position.floor();
         let (feed_in, feed) = mpsc::channel(64);
-        let cursor = Cursor::new(parts.events.clone(), parts.subjects.clone(), floor);
+        let (context, events) = (parts.context.clone(), parts.events.clone());
+        let cursor = Cursor::new(context, events, parts.subjects.clone(), floor);
         parts.tracker.spawn(cursor.run(feed_in));
         let (finished_in, finished) = mpsc::unbounded_channel();
         let runners = Runners::new(

@@ -17,6 +17,8 @@ use crate::wait::until;
 pub struct Broker {
     folder: TempDir,
     port: u16,
+    /// Lines of its configuration file.
+    settings: String,
     process: Option<Process>,
 }
 
@@ -32,9 +34,18 @@ impl Broker {
     /// # Errors
     /// When it does not come up.
     pub async fn start() -> Result<Self> {
+        Self::start_with("").await
+    }
+
+    /// Starts one with these lines in its configuration file: `max_payload: 65536`.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub async fn start_with(settings: &str) -> Result<Self> {
         let mut broker = Self {
             folder: TempDir::with_prefix("sluice-broker-")?,
             port: 0,
+            settings: settings.to_owned(),
             process: None,
         };
         broker.launch()?;
@@ -55,6 +66,7 @@ impl Broker {
         Ok(Self {
             folder,
             port: free_port()?,
+            settings: String::new(),
             process: None,
         })
     }
@@ -84,6 +96,24 @@ impl Broker {
         }
     }
 
+    /// SIGSTOP: it accepts connections still, for the kernel does, and answers nothing.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn freeze(&self) -> Result<()> {
+        let process = self.process.as_ref();
+        process.context("the broker does not run")?.freeze()
+    }
+
+    /// SIGCONT after [`Broker::freeze`].
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn thaw(&self) -> Result<()> {
+        let process = self.process.as_ref();
+        process.context("the broker does not run")?.thaw()
+    }
+
     /// The port of its client connections.
     pub fn port(&self) -> u16 {
         self.port
@@ -104,6 +134,11 @@ impl Broker {
 
     fn launch(&mut self) -> Result<()> {
         let mut server = command(&environment::nats_server()?);
+        if !self.settings.is_empty() {
+            let file = self.folder.path().join("nats.conf");
+            std::fs::write(&file, &self.settings)?;
+            server.arg("--config").arg(file);
+        }
         let port = if self.port == 0 {
             "-1".to_owned()
         } else {

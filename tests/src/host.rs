@@ -1,108 +1,21 @@
-//! Takes plug-ins and settings, gives a running `sluice run` that can be killed and started again.
+//! Takes a host's folder, gives a running `sluice run` that can be killed and started again.
 
-use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 
 use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 
-use crate::broker::free_port;
 use crate::environment;
+use crate::gateway::Gateway;
 use crate::http;
 use crate::metrics::Metrics;
 use crate::process::{Process, command};
+use crate::setup::{Ports, Setup};
 use crate::wait::until;
 
 /// Lines of the host's log that a failed test shows.
 const SHOWN_LINES: usize = 120;
-
-/// What goes into the host's folder: plug-in files and `sluice.toml`.
-#[derive(Debug, Clone)]
-pub struct Setup {
-    nats_url: String,
-    name: String,
-    grace: String,
-    plugins: Vec<(String, Vec<u8>)>,
-    sections: String,
-}
-
-impl Setup {
-    /// A host without plug-ins on the broker at `nats_url`.
-    pub fn new(nats_url: impl Into<String>) -> Self {
-        Self {
-            nats_url: nats_url.into(),
-            name: "host-1".to_owned(),
-            grace: "10s".to_owned(),
-            plugins: Vec::new(),
-            sections: String::new(),
-        }
-    }
-
-    /// Adds a guest of `tests/guests`; the plug-in's name is the guest's in kebab-case.
-    ///
-    /// # Errors
-    /// When the guest was not built.
-    pub fn guest(self, name: &str) -> Result<Self> {
-        let file = environment::guest(name)?;
-        Ok(self.file(&format!("{name}.wasm"), std::fs::read(file)?))
-    }
-
-    /// Adds a file to the plug-ins folder.
-    #[must_use]
-    pub fn file(mut self, name: &str, bytes: Vec<u8>) -> Self {
-        self.plugins.push((name.to_owned(), bytes));
-        self
-    }
-
-    /// Adds lines to `sluice.toml`: `[plugin.spin]\ntimeout = "200ms"`.
-    #[must_use]
-    pub fn with(mut self, sections: &str) -> Self {
-        self.sections.push_str(sections);
-        self.sections.push('\n');
-        self
-    }
-
-    /// Another name than the harness's `host-1`.
-    #[must_use]
-    pub fn named(mut self, name: &str) -> Self {
-        name.clone_into(&mut self.name);
-        self
-    }
-
-    /// Another `shutdown_grace` than the harness's 10 s.
-    #[must_use]
-    pub fn grace(mut self, grace: &str) -> Self {
-        grace.clone_into(&mut self.grace);
-        self
-    }
-
-    /// Writes the folder, starts nothing.
-    ///
-    /// # Errors
-    /// When the files cannot be written.
-    pub fn write(self) -> Result<Host> {
-        let folder = TempDir::with_prefix("sluice-host-")?;
-        let host = Host {
-            folder,
-            admin: free_port()?,
-            setup: self,
-            process: None,
-        };
-        host.write_files()?;
-        Ok(host)
-    }
-
-    /// Writes the folder, starts the host and waits until it is ready.
-    ///
-    /// # Errors
-    /// When it does not get ready.
-    pub async fn start(self) -> Result<Host> {
-        let mut host = self.write()?;
-        host.start().await?;
-        Ok(host)
-    }
-}
 
 /// One host: its folder, and its process while it runs.
 ///
@@ -111,12 +24,22 @@ impl Setup {
 #[derive(Debug)]
 pub struct Host {
     folder: TempDir,
-    admin: u16,
+    ports: Ports,
     setup: Setup,
     process: Option<Process>,
 }
 
 impl Host {
+    pub(crate) fn written(folder: TempDir, ports: Ports, setup: Setup) -> Result<Self> {
+        setup.write_into(folder.path(), ports)?;
+        Ok(Self {
+            folder,
+            ports,
+            setup,
+            process: None,
+        })
+    }
+
     /// Starts the process and waits until `/readyz` says 200.
     ///
     /// # Errors
@@ -136,6 +59,7 @@ impl Host {
         sluice
             .args(["run", "--config"])
             .arg(self.config_path())
+            .envs(self.setup.variables())
             .current_dir(self.folder.path());
         self.process = Some(Process::start("sluice run", sluice, &self.log_path())?);
         Ok(())
@@ -212,13 +136,24 @@ impl Host {
         }
     }
 
+    /// What its process has in memory (`VmRSS` of Linux), in bytes.
+    ///
+    /// # Errors
+    /// When it does not run, or the system has no `/proc`.
+    pub fn resident_bytes(&self) -> Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()?))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.context("no VmRSS")?.trim().trim_end_matches(" kB");
+        Ok(kib.parse::<u64>()? * 1024)
+    }
+
     /// Adds lines to `sluice.toml`, for the next start.
     ///
     /// # Errors
     /// When the file cannot be written.
     pub fn reconfigure(&mut self, sections: &str) -> Result<()> {
         self.setup = self.setup.clone().with(sections);
-        self.write_files()
+        self.setup.write_into(self.folder.path(), self.ports)
     }
 
     /// A GET on the admin address: status and body.
@@ -310,11 +245,25 @@ impl Host {
 
     /// The port of its admin address.
     pub fn admin_port(&self) -> u16 {
-        self.admin
+        self.ports.admin
+    }
+
+    /// Its gateway, which listens if the setup has a source.
+    pub fn gateway(&self) -> Gateway {
+        Gateway::at(self.ports.gateway)
+    }
+
+    /// The id of its process.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn pid(&self) -> Result<u32> {
+        let process = self.process.as_ref().context("the host does not run")?;
+        Ok(process.id())
     }
 
     fn admin_url(&self, path: &str) -> String {
-        format!("http://127.0.0.1:{}{path}", self.admin)
+        format!("http://127.0.0.1:{}{path}", self.ports.admin)
     }
 
     fn log_path(&self) -> PathBuf {
@@ -328,39 +277,6 @@ impl Host {
             .get(lines.len().saturating_sub(SHOWN_LINES)..)
             .unwrap_or_default()
             .join("\n")
-    }
-
-    fn write_files(&self) -> Result<()> {
-        std::fs::create_dir_all(self.plugins_dir())?;
-        for (name, bytes) in &self.setup.plugins {
-            std::fs::write(self.plugins_dir().join(name), bytes)?;
-        }
-        let config = self.config()?;
-        std::fs::write(self.config_path(), config)?;
-        Ok(())
-    }
-
-    fn config(&self) -> Result<String> {
-        let setup = &self.setup;
-        let mut config = String::new();
-        writeln!(config, "[nats]\nurl = {:?}", setup.nats_url)?;
-        writeln!(
-            config,
-            "[host]\nname = {:?}\ndata_dir = {:?}",
-            setup.name,
-            self.data_dir()
-        )?;
-        writeln!(
-            config,
-            "plugins_dir = {:?}\nshutdown_grace = {:?}",
-            self.plugins_dir(),
-            setup.grace
-        )?;
-        writeln!(config, "[admin]\nlisten = \"127.0.0.1:{}\"", self.admin)?;
-        writeln!(config, "[events]\nmax_bytes = \"1GiB\"")?;
-        writeln!(config, "[telemetry]\nlog = \"json\"")?;
-        config.push_str(&setup.sections);
-        Ok(config)
     }
 }
 

@@ -5,17 +5,25 @@
 //! `cargo xtask test`, which builds what they need and says where it is.
 //!
 //! In the order in which a test uses them: [`environment`] finds the programs,
-//! [`broker`] and [`host`] run them (as [`process`]es, most often both on one [`stage`]),
-//! [`proxy`] stands between the two, [`events`] publishes inputs for the [`guests`],
-//! [`outputs`] and [`metrics`] show what became of them, [`wait`] waits for it, [`checks`]
-//! judges it. [`sluice`] runs the other verbs of the command line, [`component`] forges
-//! plug-in files.
+//! [`broker`], [`setup`] and [`host`] run them (as [`process`]es, most often both on one
+//! [`stage`]), [`proxy`] stands between the two, [`events`] publishes inputs for the
+//! [`guests`], [`outputs`] and [`metrics`] show what became of them, [`wait`] waits for it,
+//! [`checks`] judges it. [`sluice`] runs the other verbs of the command line, [`component`]
+//! forges plug-in files.
+//!
+//! For the gateway: [`gateway`] says who may send, [`bodies`] and [`formats`] what, [`wire`] sends
+//! it, [`tls`] does so over HTTPS, [`answer`] reads what comes back, [`traffic`] sends many
+//! at a rate while something breaks.
 
+pub mod answer;
+pub mod bodies;
 pub mod broker;
 pub mod checks;
 pub mod component;
 pub mod environment;
 pub mod events;
+pub mod formats;
+pub mod gateway;
 pub mod guests;
 pub mod host;
 pub mod http;
@@ -23,12 +31,20 @@ pub mod metrics;
 pub mod outputs;
 pub mod process;
 pub mod proxy;
+pub mod setup;
 pub mod sluice;
 pub mod stage;
+pub mod tls;
+pub mod traffic;
 pub mod wait;
+pub mod wire;
 
+pub use answer::Answer;
 pub use broker::Broker;
 pub use events::Input;
-pub use host::{Host, Setup};
+pub use gateway::{Gateway, Source};
+pub use host::Host;
+pub use setup::Setup;
 pub use stage::Stage;
 pub use wait::{until, within};
+pub use wire::{Connection, Request};

@@ -14,6 +14,7 @@ use async_nats::{HeaderMap, HeaderValue};
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::wait::until;
 
@@ -45,6 +46,40 @@ impl Stored {
         Ok(value
             .with_context(|| format!("no header {name} on {}: {:?}", self.subject, self.headers))?
             .as_str())
+    }
+
+    /// A CloudEvents attribute of an event in binary mode, percent-decoded (NATS protocol
+    /// binding, section 3.1.3).
+    ///
+    /// # Errors
+    /// When it is not there, or is not encoded as it should be.
+    pub fn attribute(&self, name: &str) -> Result<String> {
+        let encoded = self.header(&format!("ce-{name}"))?;
+        let mut bytes = Vec::new();
+        let mut parts = encoded.split('%');
+        bytes.extend_from_slice(parts.next().unwrap_or_default().as_bytes());
+        for part in parts {
+            let (code, rest) = part.split_at_checked(2).context("half a percent code")?;
+            bytes.push(u8::from_str_radix(code, 16)?);
+            bytes.extend_from_slice(rest.as_bytes());
+        }
+        let plain = encoded
+            .bytes()
+            .all(|byte| (0x21..=0x7e).contains(&byte) && byte != b'"');
+        ensure!(plain, "ce-{name} is not encoded: {encoded:?}");
+        Ok(String::from_utf8(bytes)?)
+    }
+
+    /// All its CloudEvents attributes.
+    ///
+    /// # Errors
+    /// As [`Stored::attribute`].
+    pub fn attributes(&self) -> Result<BTreeMap<String, String>> {
+        let names = self.headers.iter().map(|(name, _)| name.to_string());
+        names
+            .filter_map(|name| Some(name.strip_prefix("ce-")?.to_owned()))
+            .map(|name| Ok((name.clone(), self.attribute(&name)?)))
+            .collect()
     }
 
     /// The headers that the event came with: all but the broker's and the host's own.
@@ -125,6 +160,24 @@ pub async fn stored(jetstream: &JetStream, stream: &str, filter: &str) -> Result
         );
     }
     Ok(found)
+}
+
+/// The message of `EVENTS` that an answer of the gateway names by its `sequence`.
+///
+/// # Errors
+/// When the answer names none, or it is not there.
+pub async fn named(jetstream: &JetStream, told: &Value) -> Result<Stored> {
+    let sequence = told.get("sequence").and_then(Value::as_u64);
+    let sequence = sequence.with_context(|| format!("no sequence in {told}"))?;
+    let events = jetstream.get_stream_no_info("EVENTS").await?;
+    let message = events.get_raw_message(sequence).await;
+    let message = message.with_context(|| format!("no message {sequence}, though {told}"))?;
+    Ok(Stored {
+        sequence: message.sequence,
+        subject: message.subject.to_string(),
+        headers: message.headers,
+        body: message.payload,
+    })
 }
 
 /// How many messages of `stream` are on `filter`.

@@ -61,8 +61,33 @@ impl Process {
     /// # Errors
     /// When the signal cannot be sent.
     pub fn terminate(&self) -> Result<()> {
-        kill_process(Pid::from_child(&self.child), Signal::TERM)
-            .with_context(|| format!("sending SIGTERM to {}", self.name))
+        self.signal(Signal::TERM)
+    }
+
+    /// SIGSTOP: the process stays, with all its connections, and does nothing any more.
+    ///
+    /// # Errors
+    /// When the signal cannot be sent.
+    pub fn freeze(&self) -> Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// SIGCONT: it goes on.
+    ///
+    /// # Errors
+    /// When the signal cannot be sent.
+    pub fn thaw(&self) -> Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    /// Its id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        kill_process(Pid::from_child(&self.child), signal)
+            .with_context(|| format!("sending {signal:?} to {}", self.name))
     }
 
     /// Waits for the end.

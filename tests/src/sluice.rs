@@ -21,6 +21,8 @@ pub struct Said {
     pub code: Option<i32>,
     /// Standard output.
     pub stdout: String,
+    /// The same, byte for byte.
+    pub raw: Vec<u8>,
     /// Standard error.
     pub stderr: String,
 }
@@ -126,6 +128,7 @@ pub async fn sluice_with_input(arguments: &[&str], input: &[u8]) -> Result<Said>
     Ok(Said {
         code: output.status.code(),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        raw: output.stdout,
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
     })
 }

@@ -1,11 +1,15 @@
 //! Takes guests and settings, gives what most tests start from: a broker, a host, a connection.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use async_nats::jetstream;
+use serde_json::Value;
 
 use crate::broker::Broker;
-use crate::host::{Host, Setup};
-use crate::outputs::{Echo, carried_over, echoes};
+use crate::gateway::Source;
+use crate::host::Host;
+use crate::outputs::{Echo, Stored, carried_over, count, echoes, named};
+use crate::setup::Setup;
+use crate::wire::Request;
 
 /// A broker with a ready host on it.
 #[derive(Debug)]
@@ -33,6 +37,19 @@ impl Stage {
         Self::of(broker, setup).await
     }
 
+    /// Starts a broker, and a host without plug-ins that takes what these sources send.
+    ///
+    /// # Errors
+    /// When one of them does not come up.
+    pub async fn taking(sources: &[&Source]) -> Result<Self> {
+        let broker = Broker::start().await?;
+        let setup = Setup::new(broker.url());
+        let setup = sources
+            .iter()
+            .fold(setup, |setup, source| setup.source(source));
+        Self::of(broker, setup).await
+    }
+
     /// Starts a host on a broker that is there.
     ///
     /// # Errors
@@ -44,6 +61,40 @@ impl Stage {
             jetstream,
             broker,
         })
+    }
+
+    /// Sends what has to be taken as one event, and gives it as it is stored; the answer has
+    /// to say of it what is there.
+    ///
+    /// # Errors
+    /// When it is not taken, or the answer and the store differ.
+    pub async fn taken(&self, request: &Request) -> Result<Stored> {
+        let told = self.host.gateway().ask(request).await?.one()?;
+        let stored = named(&self.jetstream, &told).await?;
+        for (member, value) in [
+            ("id", stored.attribute("id")?),
+            ("type", stored.attribute("type")?),
+            ("subject", stored.subject.clone()),
+        ] {
+            let said = told.get(member).and_then(Value::as_str);
+            ensure!(said == Some(value.as_str()), "{member} is {value}: {told}");
+        }
+        let id = format!(
+            "{}#{}",
+            stored.attribute("source")?,
+            stored.attribute("id")?
+        );
+        let found = stored.header("Nats-Msg-Id")?;
+        ensure!(found == id, "Nats-Msg-Id is {found:?} instead of {id:?}");
+        Ok(stored)
+    }
+
+    /// How many events are in the store.
+    ///
+    /// # Errors
+    /// When the broker does not answer.
+    pub async fn events(&self) -> Result<usize> {
+        count(&self.jetstream, "EVENTS", "d365.>").await
     }
 
     /// Waits until `plugin` has nothing left to do, ends the host, which commits what is

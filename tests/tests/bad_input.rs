@@ -56,6 +56,30 @@ fn a_bad_config_is_told_with_file_line_and_key() -> Result<()> {
                 ["sluice.toml:2", "SLUICE_TEST_NOT_SET"],
             ),
             ("[nats\n", ["sluice.toml:1", "sluice.toml"]),
+            (
+                "[[gateway.source]]\nenvironment = \"a\"\nkind = \"dataverse\"\n",
+                ["sluice.toml:1", "auth"],
+            ),
+            (
+                "[[gateway.source]]\nenvironment = \"a\"\nkind = \"sap\"\nauth = \"none-i-am-sure\"\n",
+                ["sluice.toml:3", "sap"],
+            ),
+            (
+                "[[gateway.source]]\nenvironment = \"../a\"\nkind = \"fno\"\nauth = \"none-i-am-sure\"\n",
+                ["sluice.toml:2", "environment"],
+            ),
+            (
+                "[[gateway.source]]\nenvironment = \"a\"\nkind = \"fno\"\nauth = \"none\"\n",
+                ["sluice.toml:4", "none-i-am-sure"],
+            ),
+            (
+                "[[gateway.source]]\nenvironment = \"a\"\nkind = \"fno\"\nauth = { query = \"code\", key = \"hunter2\" }\n",
+                ["sluice.toml:4", "${"],
+            ),
+            (
+                "[gateway]\ntls = { cert = \"a.pem\" }\n",
+                ["sluice.toml:2", "key"],
+            ),
         ] {
             let config = file(&folder, "sluice.toml", content)?;
             let said = sluice(&["run", "--config", &config])
@@ -65,6 +89,7 @@ fn a_bad_config_is_told_with_file_line_and_key() -> Result<()> {
             let said = sluice(&["check", "--config", &config]).await?;
             ensure!(said.code != Some(0), "`check` finds nothing in {content:?}");
             let all = said.stdout + &said.stderr;
+            ensure!(!all.contains("hunter2"), "a key is told: {all}");
             ensure!(named.iter().all(|part| all.contains(part)), "{all}");
         }
         let missing = folder
@@ -91,6 +116,7 @@ async fn check(plugins: Vec<(&str, Vec<u8>)>, sections: &str) -> Result<(Option<
         code,
         stdout,
         stderr,
+        ..
     } = sluice(&["check", "--config", &config]).await?;
     ensure!(!stderr.contains("panicked at"), "it panicked: {stderr}");
     Ok((code, stdout + &stderr))

@@ -23,12 +23,45 @@ pub(crate) enum Scope {
 
 /// Builds with the profile `dev` and gives the path of `sluice`.
 pub(crate) fn sluice(layout: &Layout, scope: Scope) -> Result<PathBuf> {
+    let args: &[&str] = match scope {
+        Scope::Workspace => &["--workspace", "--all-targets"],
+        Scope::Binary => &["--package", "sluicegate-host", "--bin", "sluice"],
+    };
+    program(&build(layout, args)?, "sluice")
+}
+
+/// What `cargo xtask bench` runs.
+pub(crate) struct Benchmarks {
+    pub(crate) sluice: PathBuf,
+    /// Measures it; a program of the tests' crate, for the harness.
+    pub(crate) bench: PathBuf,
+}
+
+/// Builds with the profile `release`, in one go: what the two have in common is built once.
+pub(crate) fn benchmarks(layout: &Layout) -> Result<Benchmarks> {
+    let args = [
+        "--release",
+        "--package",
+        "sluicegate-host",
+        "--bin",
+        "sluice",
+        "--package",
+        "sluicegate-tests",
+        "--bin",
+        "bench",
+    ];
+    let messages = build(layout, &args)?;
+    Ok(Benchmarks {
+        sluice: program(&messages, "sluice")?,
+        bench: program(&messages, "bench")?,
+    })
+}
+
+/// Calls `cargo build` and gives its messages, one JSON document a line.
+fn build(layout: &Layout, args: &[&str]) -> Result<String> {
     let mut cargo = run::cargo(&layout.root);
     cargo.args(["build", "--message-format", "json-render-diagnostics"]);
-    match scope {
-        Scope::Workspace => cargo.args(["--workspace", "--all-targets"]),
-        Scope::Binary => cargo.args(["--package", "sluicegate-host", "--bin", "sluice"]),
-    };
+    cargo.args(args);
     let output = cargo
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
@@ -37,25 +70,25 @@ pub(crate) fn sluice(layout: &Layout, scope: Scope) -> Result<PathBuf> {
     if !output.status.success() {
         bail!("`{}` failed: {}", run::shown(&cargo), output.status);
     }
-    String::from_utf8_lossy(&output.stdout)
-        .lines()
-        .find_map(executable)
-        .with_context(|| {
-            format!(
-                "`{}` made no program of the name sluice",
-                run::shown(&cargo)
-            )
-        })
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// The path in cargo's message about the finished `sluice`.
-fn executable(line: &str) -> Option<PathBuf> {
+/// The path of the program `name` that cargo's messages tell of.
+fn program(messages: &str, name: &str) -> Result<PathBuf> {
+    messages
+        .lines()
+        .find_map(|line| executable(line, name))
+        .with_context(|| format!("`cargo build` made no program of the name {name}"))
+}
+
+/// The path in cargo's message about a finished program.
+fn executable(line: &str, name: &str) -> Option<PathBuf> {
     let message: Value = serde_json::from_str(line).ok()?;
     let is = |pointer: &str, value: Value| message.pointer(pointer) == Some(&value);
-    let ours = is("/reason", "compiler-artifact".into())
-        && is("/target/name", "sluice".into())
+    let wanted = is("/reason", "compiler-artifact".into())
+        && is("/target/name", name.into())
         && is("/profile/test", false.into());
-    ours.then(|| message.pointer("/executable")?.as_str().map(PathBuf::from))?
+    wanted.then(|| message.pointer("/executable")?.as_str().map(PathBuf::from))?
 }
 
 /// Builds the test guests and gives the folder with one component for each manifest.
@@ -180,12 +213,14 @@ mod tests {
             )
         };
         assert_eq!(
-            executable(&line(false, r#""a/sluice""#)),
+            executable(&line(false, r#""a/sluice""#), "sluice"),
             Some("a/sluice".into())
         );
-        assert_eq!(executable(&line(true, r#""a/sluice-0f""#)), None);
-        assert_eq!(executable(&line(false, "null")), None);
-        assert_eq!(executable(r#"{"reason":"build-finished"}"#), None);
-        assert_eq!(executable("not JSON"), None);
+        let none = |line: &str| assert_eq!(executable(line, "sluice"), None, "{line}");
+        none(&line(true, r#""a/sluice-0f""#));
+        none(&line(false, "null"));
+        none(r#"{"reason":"build-finished"}"#);
+        none("not JSON");
+        assert_eq!(executable(&line(false, r#""a/sluice""#), "bench"), None);
     }
 }

@@ -1,5 +1,6 @@
 //! `cargo xtask VERB`: what a person or CI does with the project, one file a verb.
 
+mod bench;
 mod child;
 mod clock;
 mod compile;
@@ -28,6 +29,8 @@ Usage: cargo xtask VERB
                               in their names; --long adds the soaks and the chaos runs
   demo                        run a host on a broker of its own and show what it does
                               with some 40 events
+  bench [--quick] [NAME...]   measure a release build; exit 1 when a target is not met.
+                              NAME: gateway
   tidy                        check prose and structure, one line a finding
 ";
 
@@ -47,6 +50,10 @@ fn main() -> ExitCode {
             .map(|_| true),
         ["test", rest @ ..] => match test::Args::read(rest) {
             Ok(args) => Layout::find().and_then(|layout| test::run(&layout, &args)),
+            Err(wrong) => return usage(&wrong),
+        },
+        ["bench", rest @ ..] => match bench::Args::read(rest) {
+            Ok(args) => Layout::find().and_then(|layout| bench::run(&layout, &args)),
             Err(wrong) => return usage(&wrong),
         },
         ["demo"] => Layout::find().and_then(|layout| demo::run(&layout)),

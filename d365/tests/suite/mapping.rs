@@ -262,3 +262,71 @@ fn an_update_within_an_update_has_an_id_of_its_own() {
     assert_ne!(id(&outer), id(&inner));
     assert_eq!(id(&outer), id(&outer));
 }
+
+/// Shapes that others were sent or made, with values of our own.
+#[test]
+fn bodies_that_lack_much_have_attributes_all_the_same() {
+    let record = "0000a3c1-0000-0000-b7f0-005001000000";
+    for (body, event_type, subject, time, key) in [
+        // A tool wrote the dates anew, in ISO 8601.
+        (
+            r#"{"MessageName":"nwk_Ping","PrimaryEntityName":"none","PrimaryEntityId":"00000000-0000-0000-0000-000000000000",
+                "Mode":1,"OperationCreatedOn":"2026-10-08T10:00:05.250Z","InputParameters":[{"key":"When","value":"2026-10-08T10:00:00Z"}]}"#
+                .to_owned(),
+            "d365.dataverse.custom.nwk_ping",
+            None,
+            Some("2026-10-08T10:00:05.25Z"),
+            "custom/nwk_ping",
+        ),
+        // A mock with the names alone.
+        (
+            r#"{"MessageName":"Create","PrimaryEntityName":"incident","OperationCreatedOn":"/Date(1791450000500)/"}"#.to_owned(),
+            "d365.dataverse.incident.create",
+            Some("incident"),
+            Some("2026-10-08T09:00:00.5Z"),
+            "incident",
+        ),
+        // A data event that says little of its envelope.
+        (
+            format!(
+                r#"{{"MessageName":"OnExternalDeleted","PrimaryEntityName":"mserp_custgroupentity","PrimaryEntityId":"00000000-0000-0000-0000-000000000000",
+                "OperationCreatedOn":"/Date(1791450000000+0000)/","InputParameters":[{{"key":"Target","value":{{
+                "__type":"EntityReference:http://schemas.microsoft.com/xrm/2011/Contracts","Id":"{}","LogicalName":"mserp_custgroupentity"}}}}]}}"#,
+                record.to_uppercase()
+            ),
+            "d365.fno.mserp_custgroupentity.delete",
+            Some("mserp_custgroupentity/0000a3c1-0000-0000-b7f0-005001000000"),
+            Some("2026-10-08T09:00:00Z"),
+            "mserp_custgroupentity/0000a3c1-0000-0000-b7f0-005001000000",
+        ),
+        // Many records at once: none of them is the one.
+        (
+            r#"{"MessageName":"CreateMultiple","PrimaryEntityName":"account","PrimaryEntityId":"00000000-0000-0000-0000-000000000000",
+                "InputParameters":[{"key":"Targets","value":{"__type":"EntityCollection:http://schemas.microsoft.com/xrm/2011/Contracts",
+                "EntityName":"account","Entities":[{"LogicalName":"account","Id":"a"},{"LogicalName":"account","Id":"b"}]}}]}"#
+                .to_owned(),
+            "d365.dataverse.account.createmultiple",
+            Some("account"),
+            None,
+            "account",
+        ),
+        // The sample that F&O offers for an event, which is also what it tests an endpoint with.
+        (
+            r#"{"BusinessEventId":"","BusinessEventLegalEntity":"","ContextRecordSubject":"","ControlNumber":0,"EventId":"",
+                "EventTime":"/Date(-2208988800000)/","EventTimeIso8601":"1900-01-01T00:00:00Z","MajorVersion":0,"MinorVersion":0,
+                "InitiatingUserAADObjectId":"{00000000-0000-0000-0000-000000000000}","ParentContextRecordSubjects":null,"LineId":0}"#
+                .to_owned(),
+            "d365.fno._",
+            None,
+            None,
+            "//",
+        ),
+    ] {
+        let event = map("contoso", body.as_bytes()).unwrap();
+        assert_eq!(event.id, hash(body.as_bytes()), "{body}");
+        assert_eq!(event.event_type, event_type);
+        assert_eq!(event.subject.as_deref(), subject, "{event_type}");
+        assert_eq!(event.time.as_deref(), time, "{event_type}");
+        assert_eq!(event.partition_key, key);
+    }
+}

@@ -3,7 +3,8 @@
 use proptest::prelude::*;
 use serde_json::{Map, Value as Json, json};
 use sluicegate_d365::{
-    BusinessEvent, Date, Money, RemoteExecutionContext, Subject, Value, map, token,
+    BusinessEvent, Date, EventGridEvent, Money, RemoteExecutionContext, Subject, Value, event_grid,
+    map, token,
 };
 
 use crate::{fixture, fixtures};
@@ -98,6 +99,8 @@ proptest! {
         let _ = map("contoso", &bytes);
         let _ = RemoteExecutionContext::parse(&bytes);
         let _ = BusinessEvent::parse(&bytes);
+        let _ = event_grid("contoso", &bytes);
+        let _ = EventGridEvent::parse(&bytes);
     }
 
     #[test]
@@ -105,7 +108,8 @@ proptest! {
         which in any::<prop::sample::Index>(),
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
     ) {
-        let names = fixtures();
+        let mut names = fixtures();
+        names.push("event-grid/delivery".to_owned());
         let name: &String = which.get(&names);
         let mut body = fixture(name);
         for (at, byte) in changes {
@@ -113,6 +117,53 @@ proptest! {
         }
         if let Ok(event) = map("contoso", &body) {
             prop_assert!(event.nats_subject.parse::<Subject>().is_ok());
+        }
+        if let Ok(context) = RemoteExecutionContext::parse(&body) {
+            let again = RemoteExecutionContext::from_json(context.to_json()).unwrap();
+            prop_assert_eq!(again, context);
+        }
+        if let Ok(event) = BusinessEvent::parse(&body) {
+            let again = BusinessEvent::from_json(event.to_json()).unwrap();
+            prop_assert_eq!(again, event);
+        }
+        for item in event_grid("contoso", &body).into_iter().flatten() {
+            prop_assert!(String::from_utf8_lossy(&body).contains(item.raw));
+            if let Ok(event) = item.mapped {
+                prop_assert!(event.nats_subject.parse::<Subject>().is_ok());
+            }
+        }
+    }
+
+    #[test]
+    fn an_event_of_event_grid_has_clean_attributes(
+        members in prop::collection::hash_map(
+            prop::sample::select(&["topic", "subject", "eventTime", "dataVersion", "data", "Topic", "x"][..]),
+            any_json(), 0..7),
+        id in ".{0,9}",
+        event_type in "(Microsoft\\.)?.{0,20}",
+        topic in prop_oneof![".{0,20}", "[a-z/:?#@%\\[\\]0-9]{0,12}"],
+    ) {
+        let mut event: Map<String, Json> =
+            members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let filled = |text: &str| !text.trim().is_empty();
+        let good = filled(&id) && filled(&event_type);
+        event.insert("id".to_owned(), id.into());
+        event.insert("eventType".to_owned(), event_type.into());
+        event.entry("topic".to_owned()).or_insert(topic.into());
+        let body = Json::from(vec![Json::Object(event.clone())]).to_string();
+        let items = event_grid("contoso", body.as_bytes()).unwrap();
+        prop_assert_eq!(items[0].mapped.is_ok(), good);
+        if let Ok(mapped) = &items[0].mapped {
+            let texts = [&mapped.id, &mapped.event_type, &mapped.partition_key]
+                .into_iter()
+                .chain(&mapped.subject)
+                .chain(mapped.extensions.iter().map(|(_, value)| value));
+            for text in texts {
+                prop_assert!(filled(text) && !text.chars().any(char::is_control), "{text:?}");
+            }
+            prop_assert!(fluent_uri::UriRef::parse(mapped.source.as_str()).is_ok(), "{}", mapped.source);
+            prop_assert!(mapped.nats_subject.parse::<Subject>().is_ok());
+            prop_assert_eq!(EventGridEvent::from_json(Json::Object(event.clone())).unwrap().to_json(), Json::Object(event));
         }
     }
 

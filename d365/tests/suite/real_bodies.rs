@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use serde_json::Value as Json;
-use sluicegate_d365::{BusinessEvent, Mapped, RemoteExecutionContext, Subject, Value, map};
+use sluicegate_d365::{
+    BusinessEvent, Mapped, RemoteExecutionContext, Subject, Value, event_grid, map,
+};
 
 /// The folder, or none: then there is nothing to test.
 fn folder() -> Option<PathBuf> {
@@ -71,6 +73,27 @@ fn every_body_is_read_mapped_and_written_as_it_was() {
 fn event_grid_deliveries_are_refused() {
     for (name, body) in bodies("eventgrid-") {
         assert!(map("contoso", &body).is_err(), "{name}");
+    }
+}
+
+#[test]
+fn event_grid_deliveries_are_mapped_as_such() {
+    if let Some(body) = body("eventgrid-eg-blobcreated-batch1") {
+        for item in event_grid("contoso", &body).unwrap() {
+            let event = item.mapped.unwrap();
+            assert_eq!(event.event_type, "Microsoft.Storage.BlobCreated");
+            let subject = "d365.eventgrid.contoso.system.microsoft_storage.blobcreated.";
+            assert!(event.nats_subject.starts_with(subject));
+            assert!(event.source.starts_with("/subscriptions/"));
+            assert_eq!(event.subject.as_deref(), Some(event.partition_key.as_str()));
+            assert!(event.time.is_some() && item.data.is_some());
+        }
+    }
+    // The name of the answer begins so too.
+    if let Some(body) = body("eventgrid-eg-subscription-validation.json") {
+        let items = event_grid("contoso", &body).unwrap();
+        assert_eq!(items.len(), 1);
+        assert!(items[0].validation_code().is_some());
     }
 }
 

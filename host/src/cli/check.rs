@@ -8,6 +8,7 @@ use anyhow::Context;
 
 use super::output::line;
 use crate::config::Config;
+use crate::gateway;
 use crate::host::chain;
 use crate::load;
 use crate::plugin::engine::Engine;
@@ -27,6 +28,10 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::FAILURE);
         }
     };
+    if let Err(error) = gateway::check(&config) {
+        line!("{}: {}", args.config.display(), chain(&error));
+        return Ok(ExitCode::FAILURE);
+    }
     line!("{}: ok", args.config.display());
     let engine = Engine::new().map_err(|error| anyhow::anyhow!("{error:#}"))?;
     let loaded = load::folder(&Arc::new(engine), &config)

@@ -10,13 +10,15 @@ use async_nats::jetstream::stream::Stream;
 use crate::broker;
 use crate::config::{Config, Server};
 
+const URL: &str = "NATS_URL";
+
 /// Where the broker is.
 #[derive(Debug, clap::Args)]
 pub(super) struct Target {
-    /// Address of the broker.
-    #[arg(long, env = "NATS_URL", conflicts_with = "config")]
+    /// Address of the broker; without it the variable NATS_URL, or nats://127.0.0.1:4222.
+    #[arg(long, conflicts_with = "config")]
     nats: Option<String>,
-    /// Take the broker from the daemon's file.
+    /// Take the broker from the daemon's file, whatever NATS_URL says.
     #[arg(long)]
     config: Option<PathBuf>,
 }
@@ -28,9 +30,17 @@ impl Target {
             Some(path) => Config::load(path)?,
             None => Config::default(),
         };
-        if let Some(url) = &self.nats {
-            config.nats.server = Server::parse(url).with_context(|| {
-                format!("--nats: {url:?} is no address such as nats://127.0.0.1:4222")
+        let named = match (&self.nats, &self.config) {
+            (Some(url), _) => Some(("--nats", url.clone())),
+            (None, None) => std::env::var(URL)
+                .ok()
+                .filter(|url| !url.is_empty())
+                .map(|url| (URL, url)),
+            (None, Some(_)) => None,
+        };
+        if let Some((place, url)) = named {
+            config.nats.server = Server::parse(&url).with_context(|| {
+                format!("{place}: {url:?} is no address such as nats://127.0.0.1:4222")
             })?;
         }
         let addresses = match &config.nats.server {

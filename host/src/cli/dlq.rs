@@ -7,17 +7,24 @@ use async_nats::HeaderMap;
 use async_nats::jetstream::Context;
 use async_nats::jetstream::consumer::DeliverPolicy;
 use async_nats::jetstream::stream::Stream;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use sluicegate_d365::slot;
 
+use self::again::through_the_gateway;
 use super::connect::{Target, stream};
 use super::output::line;
 use crate::broker::{DEADLETTER, EVENTS, read_all};
+use crate::claim_check;
 use crate::decode::decode;
+use crate::gateway::outgoing::GATEWAY;
 use crate::ledger::dead_letter as facts;
 use crate::route::REPLAY_PREFIX;
+
+mod again;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
@@ -114,7 +121,8 @@ pub(super) async fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         }
         Verb::Show(show) => {
             let context = show.target.connect().await?;
-            let letter = one(&stream(&context, DEADLETTER).await?, show.id).await?;
+            let mut letter = one(&stream(&context, DEADLETTER).await?, show.id).await?;
+            letter.body = whole(&context, &letter.headers, letter.body).await?;
             show_one(&letter, show.json)?;
         }
         Verb::Replay(chosen) => return each(&chosen, true).await,
@@ -183,8 +191,23 @@ async fn each(chosen: &Chosen, replay_it: bool) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Publishes the original to its plug-in alone; gives its sequence in the store.
+/// A body that is in the object store is fetched from there.
+async fn whole(context: &Context, headers: &HeaderMap, body: Bytes) -> anyhow::Result<Bytes> {
+    match claim_check::taken_out(headers) {
+        Some(object) if body.is_empty() => claim_check::get(context, object)
+            .await?
+            .with_context(|| format!("its body, object {object}, is not in the store any more")),
+        _ => Ok(body),
+    }
+}
+
+/// Publishes the original to its plug-in alone, or through the gateway's eyes again; gives
+/// its sequence in the store.
 async fn replay(context: &Context, letter: &Letter) -> anyhow::Result<u64> {
+    if letter.plugin == GATEWAY {
+        let body = whole(context, &letter.headers, letter.body.clone()).await?;
+        return through_the_gateway(context, &letter.headers, &body).await;
+    }
     let body = match letter.headers.get(facts::BODY_OMITTED) {
         None if letter.reason == "aged-out" => bail!("its event is gone, there is nothing to send"),
         None => letter.body.clone(),
@@ -318,6 +341,10 @@ fn show_one(letter: &Letter, json: bool) -> anyhow::Result<()> {
             .collect();
         if let Some(object) = object.as_object_mut() {
             object.insert("headers".to_owned(), headers.into());
+            if std::str::from_utf8(&letter.body).is_err() {
+                let encoded = STANDARD.encode(&letter.body);
+                object.insert("body_base64".to_owned(), encoded.into());
+            }
             object.insert("body".to_owned(), body.into());
         }
         line!("{}", serde_json::to_string(&object)?);

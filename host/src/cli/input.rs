@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use bytes::Bytes;
 use clap::ValueEnum;
 use serde_json::value::RawValue;
-use sluicegate_d365::{map, slot, token};
+use sluicegate_d365::{self as d365, Subject, map, slot};
 
 use crate::decode;
 use crate::event::{AttributeValue, Event};
@@ -105,7 +105,7 @@ fn understand(body: &Bytes, reading: &Reading<'_>) -> anyhow::Result<(Event, Str
         let subject = subject_of(&event, reading);
         (event, subject)
     } else {
-        raw(body, reading)?
+        raw_of(body, reading)?
     };
     let Some(given) = reading.subject else {
         return Ok((event, mapped));
@@ -134,13 +134,14 @@ fn is_cloud_event(body: &[u8]) -> bool {
     serde_json::from_slice::<Probe<'_>>(body).is_ok_and(|probe| probe.specversion.is_some())
 }
 
-fn raw(body: &Bytes, reading: &Reading<'_>) -> anyhow::Result<(Event, String)> {
+/// A raw body, if it is of the origin that it has to be of.
+fn raw_of(body: &Bytes, reading: &Reading<'_>) -> anyhow::Result<(Event, String)> {
     if reading.origin == Some(Origin::Custom) {
         bail!("an event of origin custom has to be a CloudEvent with a specversion member");
     }
-    let mapped = map(reading.environment.unwrap_or("default"), body)?;
+    let (event, subject) = raw(reading.environment.unwrap_or("default"), body)?;
     if let Some(origin) = reading.origin {
-        let found = mapped.nats_subject.split('.').nth(1).unwrap_or_default();
+        let found = subject.split('.').nth(1).unwrap_or_default();
         if found != origin.as_str() {
             bail!(
                 "--origin is {}, but the body is of origin {found}",
@@ -148,6 +149,12 @@ fn raw(body: &Bytes, reading: &Reading<'_>) -> anyhow::Result<(Event, String)> {
             );
         }
     }
+    Ok((event, subject))
+}
+
+/// The event of a raw body, and its subject.
+pub(super) fn raw(environment: &str, body: &Bytes) -> anyhow::Result<(Event, String)> {
+    let mapped = map(environment, body)?;
     let event = Event {
         id: mapped.id,
         source: mapped.source,
@@ -170,33 +177,25 @@ fn raw(body: &Bytes, reading: &Reading<'_>) -> anyhow::Result<(Event, String)> {
 /// The subject of a CloudEvent, from its type (`d365.<origin>.<name>.<action>`) and source
 /// (`/<origin>/<environment>`).
 fn subject_of(event: &Event, reading: &Reading<'_>) -> String {
-    let environment = reading.environment.map_or_else(
-        || {
-            event
-                .source
-                .split('/')
-                .nth(2)
-                .filter(|part| !part.is_empty())
-        },
-        Some,
-    );
-    let environment = token(environment.unwrap_or("default"));
-    let slot = slot(event.partition_key());
-    let parts: Vec<&str> = event.event_type.split('.').collect();
-    let (origin, kind, name, action) = match *parts.as_slice() {
-        ["d365", "dataverse", "custom", name] => ("dataverse", "custom", name, "raised"),
-        ["d365", "dataverse", name, action] => ("dataverse", "record", name, action),
-        ["d365", "fno", name, action] => ("fno", "record", name, action),
-        ["d365", "fno", name] => ("fno", "business", name, "raised"),
-        ["d365", "custom", name, action] => ("custom", "business", name, action),
-        _ => ("custom", "custom", event.event_type.as_str(), "raised"),
+    let in_source = || {
+        event
+            .source
+            .split('/')
+            .nth(2)
+            .filter(|part| !part.is_empty())
     };
-    let origin = reading.origin.map_or(origin, Origin::as_str);
-    format!(
-        "d365.{origin}.{environment}.{kind}.{}.{}.{slot}",
-        token(name),
-        token(action)
-    )
+    let environment = reading.environment.or_else(in_source).unwrap_or("default");
+    let parts: Vec<&str> = event.event_type.split('.').collect();
+    let origin = match (reading.origin, parts.as_slice()) {
+        (Some(Origin::Dataverse), _) => d365::Origin::Dataverse,
+        (Some(Origin::Fno), _) => d365::Origin::Fno,
+        (Some(Origin::Custom), _) => d365::Origin::Custom,
+        (None, ["d365", "dataverse", _, _]) => d365::Origin::Dataverse,
+        (None, ["d365", "fno", _] | ["d365", "fno", _, _]) => d365::Origin::Fno,
+        (None, _) => d365::Origin::Custom,
+    };
+    let key = event.partition_key();
+    Subject::of_type(origin, environment, &event.event_type, key).to_string()
 }
 
 #[cfg(test)]

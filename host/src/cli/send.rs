@@ -10,6 +10,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use super::connect::Target;
 use super::input::{self, Input, Origin, Reading};
 use super::output::line;
+use super::progress::Progress;
 use crate::encode;
 use crate::event::Event;
 
@@ -65,6 +66,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             );
         }
     }
+    let mut progress = Progress::of_many(inputs.len());
     // One after another on the wire, so that the store has them in the files' order; only
     // the answers are waited for side by side.
     let sent = stream::iter(inputs)
@@ -75,8 +77,10 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     while let Some(sent) = sent.try_next().await? {
         count += 1;
         duplicates += u64::from(sent.duplicate);
-        print(&sent, args.json)?;
+        progress.around(|| print(&sent, args.json))?;
+        progress.show(count, || format!("{duplicates} known"));
     }
+    progress.end();
     if !args.json {
         line!("{count} sent, {duplicates} of them known to the broker already");
     }
@@ -139,6 +143,6 @@ fn print(sent: &Sent, json: bool) -> anyhow::Result<()> {
 }
 
 /// By which the broker drops what it has seen within `events.dedup_window`.
-fn message_id(event: &Event) -> String {
+pub(super) fn message_id(event: &Event) -> String {
     format!("{}#{}", event.source, event.id)
 }

@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 
 use toml::Spanned;
 
-use super::raw::{RawAdmin, RawAuth, RawGateway, RawGatewaySource};
+use super::raw::{RawAdmin, RawAuth, RawGateway, RawGatewaySource, RawGatewayTls};
 use super::resolve::{File, is_token};
-use super::{Admin, Auth, Error, Gateway, GatewaySource, Place, Secret, SourceKind};
-use crate::manifest::document::Leaf;
+use super::{Admin, Auth, Error, Gateway, GatewaySource, GatewayTls, Place, Secret, SourceKind};
+use crate::manifest::document::{Leaf, List};
 use crate::manifest::section::Section;
 
 pub(super) const AUTH: &str = "{ query = \"code\", key = \"${NAME}\" }, { header = \"x-key\", key = \"${NAME}\" } or \"none-i-am-sure\"";
@@ -19,7 +19,7 @@ impl File<'_> {
         let default = Gateway::default();
         let mut sources: Vec<GatewaySource> = Vec::with_capacity(raw.source.len());
         for at in &raw.source {
-            let source = self.gateway_source(at.get_ref())?;
+            let source = self.gateway_source(at)?;
             let is_repeated = |other: &GatewaySource| {
                 other.kind == source.kind && other.environment == source.environment
             };
@@ -35,11 +35,39 @@ impl File<'_> {
             spool: section
                 .switch("spool", &raw.spool)?
                 .unwrap_or(default.spool),
+            spool_max_bytes: section
+                .size(
+                    "spool_max_bytes",
+                    &raw.spool_max_bytes,
+                    "1GiB",
+                    1 << 20..=1 << 50,
+                )?
+                .unwrap_or(default.spool_max_bytes),
+            tls: raw
+                .tls
+                .as_ref()
+                .map(|tls| self.gateway_tls(tls))
+                .transpose()?,
             sources,
         })
     }
 
-    fn gateway_source(&self, raw: &RawGatewaySource) -> Result<GatewaySource, Error> {
+    fn gateway_tls(&self, at: &Spanned<RawGatewayTls>) -> Result<GatewayTls, Error> {
+        let section = self.section("[gateway.tls]");
+        let raw = at.get_ref();
+        let cert = self.path(section, "cert", &raw.cert)?;
+        let key = self.path(section, "key", &raw.key)?;
+        match (cert, key) {
+            (Some(cert), Some(key)) => Ok(GatewayTls { cert, key }),
+            _ => {
+                let reason = "expected both cert and key, paths of PEM files";
+                Err(section.rule("cert", Some(at), reason).into())
+            }
+        }
+    }
+
+    fn gateway_source(&self, at: &Spanned<RawGatewaySource>) -> Result<GatewaySource, Error> {
+        let raw = at.get_ref();
         const ENVIRONMENT: &str = "1 to 63 lower-case letters, digits, - and _";
         let section = self.section("[[gateway.source]]");
         let kinds = [
@@ -57,16 +85,42 @@ impl File<'_> {
         let auth = raw
             .auth
             .as_ref()
-            .ok_or_else(|| section.missing("auth", AUTH))?;
+            .ok_or_else(|| section.missing_in(at, "auth", AUTH))?;
+        let kind = kind.ok_or_else(|| {
+            section.missing_in(
+                at,
+                "kind",
+                "\"dataverse\" or \"fno\" or \"eventgrid\" or \"cloudevents\"",
+            )
+        })?;
+        let of_event_grid = |key, list: &List, expected| match list {
+            Some(at) if kind != SourceKind::EventGrid => {
+                let reason =
+                    "found in a source of another kind, expected only with kind = \"eventgrid\"";
+                Err(Error::from(section.rule(key, Some(at), reason)))
+            }
+            _ => Ok(section.list(key, list, expected, |text| {
+                (!text.trim().is_empty()).then(|| text.to_owned())
+            })?),
+        };
         Ok(GatewaySource {
-            environment: environment.ok_or_else(|| section.missing("environment", ENVIRONMENT))?,
-            kind: kind.ok_or_else(|| {
-                section.missing(
-                    "kind",
-                    "\"dataverse\" or \"fno\" or \"eventgrid\" or \"cloudevents\"",
-                )
-            })?,
+            environment: environment
+                .ok_or_else(|| section.missing_in(at, "environment", ENVIRONMENT))?,
+            kind,
             auth: self.auth(section, auth)?,
+            max_in_flight: section
+                .whole("max_in_flight", &raw.max_in_flight, 1..=10_000_usize)?
+                .unwrap_or(512),
+            subscriptions: of_event_grid(
+                "subscriptions",
+                &raw.subscriptions,
+                "the name of an Event Grid subscription",
+            )?,
+            origins: of_event_grid(
+                "origins",
+                &raw.origins,
+                "a host name such as \"eventgrid.azure.net\"",
+            )?,
         })
     }
 

@@ -90,6 +90,8 @@ pub(super) struct RawLedger {
 pub(super) struct RawGateway {
     pub(super) listen: Leaf,
     pub(super) spool: Leaf,
+    pub(super) spool_max_bytes: Leaf,
+    pub(super) tls: Option<Spanned<RawGatewayTls>>,
     #[serde(default)]
     pub(super) source: Vec<Spanned<RawGatewaySource>>,
 }
@@ -100,6 +102,16 @@ pub(super) struct RawGatewaySource {
     pub(super) environment: Leaf,
     pub(super) kind: Leaf,
     pub(super) auth: Option<Spanned<RawAuth>>,
+    pub(super) max_in_flight: Leaf,
+    pub(super) subscriptions: List,
+    pub(super) origins: List,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawGatewayTls {
+    pub(super) cert: Leaf,
+    pub(super) key: Leaf,
 }
 
 /// A word, or a table with the key.

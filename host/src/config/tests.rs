@@ -58,7 +58,7 @@ fn errors_name_file_line_key_found_and_allowed() {
         ),
         (
             "[[gateway.source]]\nenvironment = \"a\"\nkinds = \"fno\"",
-            "sluice.toml:3: unknown key \"kinds\" in [[gateway.source]]; allowed: environment, kind, auth",
+            "sluice.toml:3: unknown key \"kinds\" in [[gateway.source]]; allowed: environment, kind, auth, max_in_flight, subscriptions, origins",
         ),
         (
             "[plugin.a]\nmax_inflight = 1",
@@ -185,6 +185,24 @@ fn every_bad_value_is_refused_at_its_line() {
         assert!(is_placed || error.contains("is missing"), "{text}: {error}");
         assert!(error.contains(part), "{text}: {error}");
     }
+}
+
+#[test]
+fn event_grid_names_whom_it_answers() {
+    let start = "[[gateway.source]]\nenvironment = \"a\"\nauth = \"none-i-am-sure\"\n";
+    let lists = "subscriptions = [\"orders\"]\norigins = [\"eventgrid.azure.net\"]\n";
+    let config = parse(&format!("{start}kind = \"eventgrid\"\n{lists}")).unwrap();
+    let source = &config.gateway.sources[0];
+    assert_eq!(
+        source.subscriptions.as_deref(),
+        Some(&["orders".to_owned()][..])
+    );
+    assert_eq!(source.max_in_flight, 512);
+    let error = error(&format!("{start}kind = \"fno\"\n{lists}"));
+    assert!(
+        error.contains(":5: [[gateway.source]] subscriptions: found in a source of another kind"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -45,6 +45,7 @@ pub(super) async fn own(
     let parts = Parts {
         subjects: route::subjects(generation.manifest(), &share.slots),
         generation,
+        context: broker.context.clone(),
         events: broker.events.clone(),
         ledger_stream: broker.ledger.clone(),
         max_payload: broker.max_payload(),

@@ -8,7 +8,6 @@ use async_nats::jetstream::Context;
 use async_nats::jetstream::consumer::DeliverPolicy;
 use async_nats::jetstream::stream::{LastRawMessageErrorKind, Stream};
 
-use super::Ledger;
 use super::batch::{self, Failure};
 use super::entry::{self, Entry};
 use super::inbox::Inbox;
@@ -17,6 +16,7 @@ use super::position::Position;
 use super::staging::Staging;
 use super::state::StateCache;
 use super::subject::{PartitionName, retry_sequence};
+use super::{LEAST_TTL, Ledger};
 use crate::broker::read_all;
 use crate::clock;
 
@@ -113,7 +113,11 @@ pub async fn claim(
     );
     let staging = Staging::new(inbox, Arc::new(state), log);
     Ok(Claim {
-        ledger: Arc::new(Ledger::new(name, staging, claimant.dedup_window)),
+        ledger: Arc::new(Ledger::new(
+            name,
+            staging,
+            claimant.dedup_window.max(LEAST_TTL),
+        )),
         position,
         log,
         waiting,

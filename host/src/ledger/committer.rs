@@ -156,10 +156,10 @@ impl Committer {
             }
             // Alone and out of sequence: either an earlier try of this very commit landed
             // and its answer was lost, or another host has taken over.
-            Failure::WrongSequence => regroup(self.without_landed(group, true).await),
+            Failure::WrongSequence => pack(self.without_landed(group, true).await),
             Failure::Unanswered(error) => {
                 tracing::warn!(%error, "no answer to a commit; looking whether it landed");
-                regroup(self.without_landed(group, false).await)
+                pack(self.without_landed(group, false).await)
             }
             Failure::Refused(error) => {
                 tracing::error!(
@@ -214,12 +214,6 @@ impl Committer {
             Err(_) => None,
         }
     }
-}
-
-fn regroup(commits: Vec<Commit>) -> Vec<Vec<Commit>> {
-    let mut groups = pack(commits);
-    groups.retain(|group| !group.is_empty());
-    groups
 }
 
 /// The messages of a batch stand one after another in the stream, so the last sequence

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::message::{self, Message};
 use super::reason::Reason;
+use crate::claim_check::taken_out;
 use crate::clock;
 
 /// The event's trace id, 32 hex digits.
@@ -96,19 +97,21 @@ impl DeadLetter<'_> {
             headers.insert(name, value.as_str());
         }
         let reason = self.reason.as_str();
-        let letter = message::dead(self.plugin, reason, headers, self.payload, ttl);
+        // Its body stands in the object store, and the original's headers say where.
+        let taken_out = self
+            .headers
+            .is_some_and(|headers| taken_out(headers).is_some());
+        let payload = if taken_out {
+            Bytes::new()
+        } else {
+            self.payload
+        };
+        let letter = message::dead(self.plugin, reason, headers, payload, ttl);
         // Room for the batch headers, and for what sourcing adds.
         if letter.size() + 512 <= self.max_payload {
             return letter;
         }
-        let mut headers = HeaderMap::new();
-        for (name, values) in letter.headers.iter() {
-            if AsRef::<str>::as_ref(name).starts_with("Sluice-") {
-                for value in values {
-                    headers.append(name.clone(), value.clone());
-                }
-            }
-        }
+        let mut headers = letter.headers;
         headers.insert(BODY_OMITTED, letter.payload.len().to_string());
         message::dead(self.plugin, reason, headers, Bytes::new(), ttl)
     }
@@ -200,5 +203,19 @@ mod tests {
             .get(BODY_OMITTED)
             .map(|value| value.as_str().to_owned());
         assert_eq!(omitted.as_deref(), Some("4000"));
+    }
+
+    #[test]
+    fn without_its_body_it_keeps_the_originals_headers() {
+        let mut headers = HeaderMap::new();
+        headers.insert("ce-id", "7");
+        let message = letter(&headers, &[0; 4000], 3000).message(Duration::from_secs(60));
+        let id = message.headers.get("ce-id").map(|value| value.as_str());
+        assert_eq!(id, Some("7"));
+        let reference = format!("nats-object:claims/{}", "0".repeat(64));
+        headers.insert("ce-dataref", reference);
+        let message = letter(&headers, &[0; 4000], 1 << 20).message(Duration::from_secs(60));
+        assert!(message.payload.is_empty());
+        assert!(message.headers.get(BODY_OMITTED).is_none());
     }
 }

@@ -198,6 +198,15 @@ impl Section<'_> {
         }
     }
 
+    /// The same for one of several tables of a name: it says which.
+    pub(crate) fn missing_in<T>(&self, table: &Spanned<T>, key: &str, expected: &str) -> Error {
+        Error::Missing {
+            file: format!("{}:{}", self.document.file, self.line(table)),
+            key: self.key(key),
+            expected: expected.to_owned(),
+        }
+    }
+
     /// The error for a value that does not go with others.
     pub(crate) fn rule<T>(&self, key: &str, at: Option<&Spanned<T>>, reason: &str) -> Error {
         Error::Rule {

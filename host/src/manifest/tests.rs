@@ -312,7 +312,9 @@ fn names_and_versions() {
         assert!(named(name, version).is_ok(), "{name} {version}");
     }
     let too_long = "a".repeat(64);
-    for name in ["", "A", "a_b", "a.b", "ä", &too_long] {
+    for name in [
+        "", "A", "a_b", "a.b", "ä", "out", "dead", "gateway", &too_long,
+    ] {
         assert!(
             named(name, "1").unwrap_err().contains(":2: [plugin] name"),
             "{name}"

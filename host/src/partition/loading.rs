@@ -16,10 +16,10 @@ pub(super) struct Loaded {
 impl Partition {
     /// Reads the event again, beside everything else.
     pub(super) fn load(&self, lane: LaneId, sequence: u64) {
-        let (events, loads) = (self.parts.events.clone(), self.loads.0.clone());
+        let (context, events) = (self.parts.context.clone(), self.parts.events.clone());
+        let loads = self.loads.0.clone();
         self.parts.tracker.spawn(async move {
-            let found = cursor::load(&events, sequence).await;
-            let found = found.map_err(|error| error.to_string());
+            let found = cursor::load(&context, &events, sequence).await;
             // The partition may have stopped meanwhile.
             let _ = loads.send(Loaded { lane, found });
         });
@@ -31,8 +31,15 @@ impl Partition {
         let sequence = self.lanes.head(lane).map_or(0, |held| held.sequence);
         match found {
             Ok(Some(delivery)) => match decode(delivery.headers.as_ref(), &delivery.payload) {
-                Ok(event) => self.submit_loaded(lane, Body::new(delivery, event)),
-                Err(error) => self.finish_dead(lane, Reason::Undecodable, &error.to_string()),
+                Ok(event) => {
+                    self.hold(lane, Body::new(delivery, event));
+                    self.submit(lane);
+                }
+                // Its dead letter keeps the bytes.
+                Err(error) => {
+                    self.hold(lane, Body::undecoded(delivery));
+                    self.finish_dead(lane, Reason::Undecodable, &error.to_string());
+                }
             },
             Ok(None) => {
                 tracing::error!(
@@ -47,15 +54,21 @@ impl Partition {
         }
     }
 
-    fn submit_loaded(&mut self, lane: LaneId, body: Body) {
+    /// The body is the lane's again, until its event is finished or let go of.
+    fn hold(&mut self, lane: LaneId, body: Body) {
         self.bodies += 1;
         self.body_bytes += body.size();
-        let plugin = &self.parts.generation.manifest().name;
         if let Some(held) = self.lanes.head(lane) {
             held.loaded(body);
-            if let Some(job) = held.job(lane, plugin) {
-                self.runners.submit(job);
-            }
+        }
+    }
+
+    fn submit(&mut self, lane: LaneId) {
+        let plugin = &self.parts.generation.manifest().name;
+        if let Some(held) = self.lanes.head(lane)
+            && let Some(job) = held.job(lane, plugin)
+        {
+            self.runners.submit(job);
         }
     }
 }

@@ -19,6 +19,8 @@ use crate::run;
 pub(super) const LIMIT: Duration = Duration::from_secs(60);
 
 const CONFIG: &str = "sluice.toml";
+/// The webhook's key; a real one comes from a secret store.
+const KEY: (&str, &str) = ("CONTOSO_KEY", "only-for-the-demo");
 
 /// The `sluice` binary in the demo's folder, with the demo's broker.
 pub(super) struct Sluice {
@@ -26,6 +28,7 @@ pub(super) struct Sluice {
     folder: PathBuf,
     broker: String,
     admin: u16,
+    gateway: u16,
 }
 
 impl Sluice {
@@ -35,6 +38,7 @@ impl Sluice {
             folder: folder.to_owned(),
             broker: broker.to_owned(),
             admin: http::free_port()?,
+            gateway: http::free_port()?,
         })
     }
 
@@ -45,8 +49,11 @@ impl Sluice {
              [host]\nname = \"demo\"\ndata_dir = \"data\"\nplugins_dir = \"plugins\"\n\
              shutdown_grace = \"10s\"\n\n\
              [admin]\nlisten = \"127.0.0.1:{}\"\n\n\
+             [gateway]\nlisten = \"127.0.0.1:{}\"\n\n\
+             [[gateway.source]]\nenvironment = \"contoso\"\nkind = \"dataverse\"\n\
+             auth = {{ query = \"code\", key = \"${{{}}}\" }}\n\n\
              [telemetry]\nlog = \"json\"\n\n{plugins}",
-            self.broker, self.admin
+            self.broker, self.admin, self.gateway, KEY.0
         );
         fs::write(self.folder.join(CONFIG), text)
             .with_context(|| format!("could not write {CONFIG}"))
@@ -76,6 +83,16 @@ impl Sluice {
             sluice: self,
             process,
         })
+    }
+
+    /// Posts a file to the gateway as Dataverse's webhook does, and shows the answer.
+    pub(super) fn webhook(&self, file: &str) -> Result<http::Answer> {
+        let path = "/dataverse/contoso?code=";
+        println!("   POST {path}…   {file}");
+        let body = fs::read(self.folder.join(file))?;
+        let answer = http::post_json(self.gateway, &format!("{path}{}", KEY.1), &body)?;
+        println!("   {} {}", answer.status, answer.body.trim());
+        Ok(answer)
     }
 
     /// Runs a verb and gives what it printed.
@@ -108,7 +125,8 @@ impl Sluice {
         let mut command = Command::new(&self.binary);
         command
             .current_dir(&self.folder)
-            .env("NATS_URL", &self.broker);
+            .env("NATS_URL", &self.broker)
+            .env(KEY.0, KEY.1);
         command
     }
 }

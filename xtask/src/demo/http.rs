@@ -1,4 +1,4 @@
-//! One GET on loopback: all of HTTP that the demo needs.
+//! One request on loopback: all of HTTP that the demo needs.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -17,12 +17,32 @@ pub(super) struct Answer {
 /// # Errors
 /// When nothing listens there, or what answers does not speak HTTP.
 pub(super) fn get(port: u16, path: &str) -> Result<Answer> {
+    ask(port, "GET", path, "", b"")
+}
+
+/// Posts JSON as a webhook does.
+///
+/// # Errors
+/// As [`get`].
+pub(super) fn post_json(port: u16, path: &str, body: &[u8]) -> Result<Answer> {
+    let headers = format!(
+        "Content-Type: application/json\r\nContent-Length: {}\r\n",
+        body.len()
+    );
+    ask(port, "POST", path, &headers, body)
+}
+
+fn ask(port: u16, method: &str, path: &str, headers: &str, body: &[u8]) -> Result<Answer> {
     let limit = Duration::from_secs(2);
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let mut stream = TcpStream::connect_timeout(&address, limit)?;
     stream.set_read_timeout(Some(limit))?;
-    // Version 1.0, so that the body ends where the connection does.
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
+    // Version 1.0, so that the answer's body ends where the connection does.
+    write!(
+        stream,
+        "{method} {path} HTTP/1.0\r\nHost: {address}\r\n{headers}\r\n"
+    )?;
+    stream.write_all(body)?;
     let mut text = String::new();
     stream.read_to_string(&mut text)?;
     parse(&text).with_context(|| format!("{address}{path} does not answer in HTTP"))

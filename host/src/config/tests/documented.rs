@@ -48,32 +48,36 @@ fn the_documented_options_are_read() {
         Some("ACME")
     );
     let key = Secret::new("hunter2".to_owned());
+    let source = |environment: &str, kind, auth| GatewaySource {
+        environment: environment.to_owned(),
+        kind,
+        auth,
+        max_in_flight: 512,
+        subscriptions: None,
+        origins: None,
+    };
+    let by = |place| Auth::Key {
+        place,
+        key: key.clone(),
+    };
+    let query = || by(Place::Query("code".to_owned()));
+    let header = by(Place::Header("x-key".to_owned()));
+    let event_grid = GatewaySource {
+        subscriptions: Some(vec!["contoso-orders".to_owned()]),
+        origins: Some(vec!["eventgrid.azure.net".to_owned()]),
+        ..source("contoso", SourceKind::EventGrid, query())
+    };
     assert_eq!(
         config.gateway.sources,
         [
-            GatewaySource {
-                environment: "contoso".to_owned(),
-                kind: SourceKind::Dataverse,
-                auth: Auth::Key {
-                    place: Place::Query("code".to_owned()),
-                    key: key.clone()
-                },
-            },
-            GatewaySource {
-                environment: "contoso".to_owned(),
-                kind: SourceKind::Fno,
-                auth: Auth::Key {
-                    place: Place::Header("x-key".to_owned()),
-                    key: key.clone()
-                },
-            },
-            GatewaySource {
-                environment: "lab".to_owned(),
-                kind: SourceKind::CloudEvents,
-                auth: Auth::None,
-            },
+            source("contoso", SourceKind::Dataverse, query()),
+            source("contoso", SourceKind::Fno, header),
+            event_grid,
+            source("lab", SourceKind::CloudEvents, Auth::None),
         ]
     );
+    let tls = config.gateway.tls.as_ref().unwrap();
+    assert_eq!(tls.key, Path::new("gateway-key.pem"));
     assert_eq!(config.admin.token, Some(key));
     assert_eq!(
         config.telemetry.otlp.as_deref(),

@@ -1,0 +1,170 @@
+//! Takes a body that is too big for one message, gives a reference to it in the object store, and the body back.
+//!
+//! The event keeps the reference in the extension `dataref` (CloudEvents extension "Dataref",
+//! the claim check pattern) and has no data; whoever reads the event store puts it back.
+
+use std::time::Duration;
+
+use async_nats::HeaderMap;
+use async_nats::jetstream::Context;
+use async_nats::jetstream::object_store::{
+    Config as StoreConfig, GetErrorKind, InfoErrorKind, ObjectMetadata,
+};
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+use tokio::io::AsyncReadExt as _;
+
+use crate::config::Config;
+use crate::cursor::Delivery;
+
+/// The header that holds the reference in binary mode.
+pub const HEADER: &str = "ce-dataref";
+
+/// The stream behind the bucket.
+pub const STREAM: &str = "OBJ_claims";
+
+const BUCKET: &str = "claims";
+const PREFIX: &str = "nats-object:claims/";
+/// A body that is put in again while it stands there is put in anew when it is older: it must
+/// not leave before the event does.
+const REUSED_FOR: Duration = Duration::from_secs(24 * 60 * 60);
+/// How much longer than events bodies stay.
+const KEPT_LONGER: Duration = Duration::from_secs(2 * 24 * 60 * 60);
+/// Largest piece of a body in one message, in bytes.
+const CHUNK: usize = 128 << 10;
+
+/// Why a body cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The object store cannot be used.
+    #[error("object store {BUCKET}: {0}")]
+    Store(String),
+    /// It came out changed.
+    #[error("object store {BUCKET}: the body {name} does not have its digest any more")]
+    Changed {
+        /// The object.
+        name: String,
+    },
+}
+
+fn store_error(error: impl std::fmt::Display) -> Error {
+    Error::Store(error.to_string())
+}
+
+/// Makes the bucket, or leaves it as it is.
+///
+/// # Errors
+/// [`Error::Store`].
+pub async fn provision(context: &Context, config: &Config) -> Result<(), Error> {
+    if context.get_object_store(BUCKET).await.is_ok() {
+        return Ok(());
+    }
+    let bucket = StoreConfig {
+        bucket: BUCKET.to_owned(),
+        description: Some("Bodies that are too big for one message".to_owned()),
+        max_age: config.events.max_age + KEPT_LONGER,
+        num_replicas: config.nats.replicas,
+        ..StoreConfig::default()
+    };
+    let made = context.create_object_store(bucket).await;
+    made.map(|_| ()).map_err(store_error)
+}
+
+/// Puts a body in, gives its reference: `nats-object:claims/<SHA-256 in hex>`.
+///
+/// # Errors
+/// [`Error::Store`].
+pub async fn put(context: &Context, body: &Bytes) -> Result<String, Error> {
+    let store = context
+        .get_object_store(BUCKET)
+        .await
+        .map_err(store_error)?;
+    let name = digest(body);
+    let is_there = match store.info(&name).await {
+        Ok(info) => info.modified.is_some_and(|modified| {
+            let age = time_since(modified.unix_timestamp());
+            info.size == body.len() && age < REUSED_FOR
+        }),
+        Err(error) if error.kind() == InfoErrorKind::NotFound => false,
+        Err(error) => return Err(store_error(error)),
+    };
+    if !is_there {
+        let limit = context.client().server_info().max_payload;
+        let metadata = ObjectMetadata {
+            name: name.clone(),
+            chunk_size: Some(CHUNK.min(limit / 2).max(1)),
+            ..ObjectMetadata::default()
+        };
+        let mut reader = body.as_ref();
+        store
+            .put(metadata, &mut reader)
+            .await
+            .map_err(store_error)?;
+    }
+    Ok(format!("{PREFIX}{name}"))
+}
+
+/// The object that a reference names, if it is one of ours.
+pub fn object(reference: &str) -> Option<&str> {
+    let name = reference.strip_prefix(PREFIX)?;
+    let is_digest = name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_digest.then_some(name)
+}
+
+/// The body behind a reference; none when it is not there any more.
+///
+/// # Errors
+/// [`Error`].
+pub async fn get(context: &Context, name: &str) -> Result<Option<Bytes>, Error> {
+    let store = context
+        .get_object_store(BUCKET)
+        .await
+        .map_err(store_error)?;
+    let mut object = match store.get(name).await {
+        Ok(object) => object,
+        Err(error) if error.kind() == GetErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(store_error(error)),
+    };
+    let mut body = Vec::with_capacity(object.info().size);
+    object.read_to_end(&mut body).await.map_err(store_error)?;
+    if digest(&body) != name {
+        return Err(Error::Changed {
+            name: name.to_owned(),
+        });
+    }
+    Ok(Some(body.into()))
+}
+
+/// Puts the body back into a message that was read, if that was taken out. One that is not
+/// in the object store any more stays out, and the message does not decode.
+///
+/// # Errors
+/// [`Error`]: nothing is known about the body.
+pub async fn redeem(context: &Context, delivery: &mut Delivery) -> Result<(), Error> {
+    let Some(name) = delivery.headers.as_ref().and_then(taken_out) else {
+        return Ok(());
+    };
+    if !delivery.payload.is_empty() {
+        return Ok(());
+    }
+    if let Some(body) = get(context, name).await? {
+        delivery.payload = body;
+    }
+    Ok(())
+}
+
+/// The object that holds a message's body, by its headers.
+pub fn taken_out(headers: &HeaderMap) -> Option<&str> {
+    object(headers.get(HEADER)?.as_str())
+}
+
+fn digest(body: &[u8]) -> String {
+    let digest = Sha256::digest(body);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn time_since(unix_seconds: i64) -> Duration {
+    let now = crate::clock::unix_millis() / 1_000;
+    let then = u64::try_from(unix_seconds).unwrap_or(0);
+    Duration::from_secs(now.saturating_sub(then))
+}

@@ -1,0 +1,93 @@
+//! Takes an event's id or sequence, gives the event as it is stored.
+
+use std::io::IsTerminal as _;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use async_nats::jetstream::stream::{RawMessageErrorKind, Stream};
+
+use super::stored::Stored;
+use super::{find, stored};
+use crate::broker::EVENTS;
+use crate::cli::connect::{Target, stream};
+use crate::cli::output::{bytes, line};
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Args {
+    /// Digits only: its sequence in the event store; else its id, of which the newest is shown.
+    #[arg(value_name = "ID|SEQUENCE")]
+    event: String,
+    /// Look for the id on these subjects only; `*` and `>` as NATS has them.
+    #[arg(long, default_value = "d365.>")]
+    subject: String,
+    #[command(flatten)]
+    target: Target,
+    /// One line of JSON, with the event in the CloudEvents JSON format.
+    #[arg(long, conflicts_with = "data")]
+    json: bool,
+    /// The body and not a byte more.
+    #[arg(long)]
+    data: bool,
+}
+
+pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let context = args.target.connect().await?;
+    let events = stream(&context, EVENTS).await?;
+    let sequence = if args.event.bytes().all(|byte| byte.is_ascii_digit()) {
+        args.event
+            .parse()
+            .with_context(|| format!("{} is no sequence", args.event))?
+    } else {
+        let found = find::by_id(&events, &args.event, &args.subject).await?;
+        found.with_context(|| {
+            format!(
+                "there is no event {} on {}; `sluice events tail` shows the newest",
+                args.event, args.subject
+            )
+        })?
+    };
+    let message = match events.get_raw_message(sequence).await {
+        Ok(message) => message,
+        Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => {
+            bail!("{}", missing(&events, sequence).await)
+        }
+        Err(error) => return Err(error).context("EVENTS cannot be read"),
+    };
+    let stored = Stored::read(&context, message).await?;
+    if let Err(error) = &stored.event {
+        eprintln!("note: message {sequence} is no CloudEvent, shown as it is: {error}");
+    }
+    show(&stored, &args)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show(stored: &stored::Stored, args: &Args) -> anyhow::Result<()> {
+    if args.json {
+        line!("{}", stored.json()?);
+        return Ok(());
+    }
+    if !args.data {
+        line!("sequence: {}", stored.sequence);
+        line!("stored: {}", stored.stored);
+        line!("nats-subject: {}", stored.subject);
+        for (name, value) in stored.attributes() {
+            line!("{name}: {value}");
+        }
+        line!("");
+    }
+    bytes(stored.body());
+    if !args.data && std::io::stdout().is_terminal() {
+        line!("");
+    }
+    Ok(())
+}
+
+async fn missing(events: &Stream, sequence: u64) -> String {
+    match find::ends(events).await {
+        Ok((first, last)) if first <= last => {
+            format!("there is no event {sequence}; EVENTS holds {first} to {last}, with gaps")
+        }
+        Ok(_) => format!("there is no event {sequence}; EVENTS is empty"),
+        Err(_) => format!("there is no event {sequence}"),
+    }
+}

@@ -1,0 +1,101 @@
+//! Takes what became of a request's events, gives its answer: 202, with what stands where.
+
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::store::Kept;
+use crate::event::Event;
+
+/// The answer in the making: items in the order of the body.
+#[derive(Debug, Default)]
+pub(super) struct Answer {
+    items: Vec<Made>,
+}
+
+#[derive(Debug)]
+enum Made {
+    Event {
+        id: String,
+        event_type: String,
+        subject: String,
+    },
+    DeadLetter {
+        index: usize,
+        error: String,
+    },
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    accepted: Vec<Accepted<'a>>,
+    dead_letters: Vec<DeadLetter<'a>>,
+    spooled: bool,
+}
+
+#[derive(Serialize)]
+struct Accepted<'a> {
+    id: &'a str,
+    r#type: &'a str,
+    subject: &'a str,
+    sequence: Option<u64>,
+    duplicate: bool,
+}
+
+#[derive(Serialize)]
+struct DeadLetter<'a> {
+    index: usize,
+    error: &'a str,
+}
+
+impl Answer {
+    /// An event was made of the next part of the body.
+    pub(super) fn event(&mut self, event: Event, subject: &str) {
+        self.items.push(Made::Event {
+            id: event.id,
+            event_type: event.event_type,
+            subject: subject.to_owned(),
+        });
+    }
+
+    /// Nothing could be made of it.
+    pub(super) fn dead_letter(&mut self, index: usize, error: String) {
+        self.items.push(Made::DeadLetter { index, error });
+    }
+
+    /// All of it is durable.
+    pub(super) fn response(&self, kept: &[Kept]) -> Response {
+        let mut body = Body {
+            accepted: Vec::with_capacity(self.items.len()),
+            dead_letters: Vec::new(),
+            spooled: kept.contains(&Kept::Spooled),
+        };
+        for (made, kept) in self.items.iter().zip(kept) {
+            match made {
+                Made::Event {
+                    id,
+                    event_type,
+                    subject,
+                } => {
+                    let (sequence, duplicate) = match kept {
+                        Kept::Stored(stored) => (Some(stored.sequence), stored.duplicate),
+                        Kept::Spooled => (None, false),
+                    };
+                    body.accepted.push(Accepted {
+                        id,
+                        r#type: event_type,
+                        subject,
+                        sequence,
+                        duplicate,
+                    });
+                }
+                Made::DeadLetter { index, error } => body.dead_letters.push(DeadLetter {
+                    index: *index,
+                    error,
+                }),
+            }
+        }
+        (StatusCode::ACCEPTED, Json(body)).into_response()
+    }
+}

@@ -1,0 +1,129 @@
+//! Takes what became of a request's body, gives the messages that the broker is to keep.
+
+use async_nats::HeaderMap;
+use async_nats::header::{NATS_MESSAGE_ID, NATS_MESSAGE_TTL};
+use axum::http;
+use bytes::Bytes;
+
+use super::source::Origin;
+use crate::clock;
+use crate::encode;
+use crate::event::Event;
+use crate::ledger::dead_letter as facts;
+use crate::ledger::reason::Reason;
+use crate::ledger::subject;
+
+/// Whom the gateway's dead letters name; no plug-in may be called so.
+pub const GATEWAY: &str = "gateway";
+/// On a dead letter of the gateway: the kind of source that sent it.
+pub const SOURCE_KIND: &str = "Sluice-Source-Kind";
+/// On a dead letter of the gateway: the environment that it came from.
+pub const SOURCE_ENVIRONMENT: &str = "Sluice-Source-Environment";
+
+/// Bytes of error text in a dead letter.
+const MAX_ERROR: usize = 1 << 10;
+
+/// One message that the broker is to keep.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outgoing {
+    /// Where it goes.
+    pub subject: String,
+    /// An event has `Nats-Msg-Id`, by which the broker drops what it has seen before.
+    pub headers: HeaderMap,
+    /// The body.
+    pub payload: Bytes,
+    /// Messages of one key stay in order.
+    pub key: String,
+}
+
+/// By which the broker drops an event that it has seen within `events.dedup_window`.
+pub fn message_id(event: &Event) -> String {
+    format!("{}#{}", event.source, event.id)
+}
+
+impl Outgoing {
+    /// An event, in binary mode.
+    pub fn event(event: &Event, subject: String) -> Self {
+        let (mut headers, payload) = encode::binary(event);
+        headers.insert(NATS_MESSAGE_ID, message_id(event));
+        Self {
+            subject,
+            headers,
+            payload,
+            key: event.partition_key().to_owned(),
+        }
+    }
+
+    /// A body that nobody here understands, kept as it came with what a person needs to
+    /// send it again: what was wrong, who sent it, and the request's own headers.
+    pub fn undecodable(
+        origin: &Origin<'_>,
+        request: &http::HeaderMap,
+        body: Bytes,
+        error: &str,
+        ttl: std::time::Duration,
+    ) -> Self {
+        let reason = Reason::Undecodable.as_str();
+        let now = clock::rfc3339(clock::unix_millis());
+        let mut headers = carried(request);
+        let facts = [
+            (facts::PLUGIN, GATEWAY),
+            (facts::REASON, reason),
+            (facts::ERROR, &one_line(error)),
+            (facts::ATTEMPTS, "1"),
+            (facts::FIRST_TIME, &now),
+            (facts::LAST_TIME, &now),
+            (SOURCE_KIND, origin.kind.as_str()),
+            (SOURCE_ENVIRONMENT, origin.environment),
+        ];
+        for (name, value) in facts {
+            headers.insert(name, value);
+        }
+        let seconds = ttl.as_secs().max(1);
+        headers.insert(NATS_MESSAGE_TTL, format!("{seconds}s"));
+        Self {
+            subject: subject::dead(GATEWAY, reason),
+            headers,
+            payload: body,
+            key: String::new(),
+        }
+    }
+
+    /// About how many bytes it takes on the wire, rather too many than too few.
+    pub fn size(&self) -> usize {
+        const FRAMING: usize = 256;
+        let headers = self.headers.iter().flat_map(|(name, values)| {
+            let name: &str = name.as_ref();
+            values
+                .iter()
+                .map(|value| name.len() + value.as_str().len() + 4)
+        });
+        FRAMING + self.subject.len() + headers.sum::<usize>() + self.payload.len()
+    }
+}
+
+/// The headers of a request that say something about its body.
+fn carried(request: &http::HeaderMap) -> HeaderMap {
+    let mut kept = HeaderMap::new();
+    for (name, value) in request {
+        let name = name.as_str();
+        let is_kept = name == "content-type"
+            || name == "traceparent"
+            || name == "tracestate"
+            || name.starts_with("ce-")
+            || name.starts_with("x-ms-")
+            || name.starts_with("aeg-");
+        if let (true, Ok(text)) = (is_kept, std::str::from_utf8(value.as_bytes())) {
+            kept.append(name, one_line(text).as_str());
+        }
+    }
+    kept
+}
+
+/// A header value is one line of visible text.
+fn one_line(text: &str) -> String {
+    let cut = &text[..text.floor_char_boundary(MAX_ERROR)];
+    cut.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
+}

@@ -1,0 +1,77 @@
+//! Takes what happens to a plug-in's deliveries, gives its metrics, the labels looked up once.
+
+use std::time::Duration;
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+
+use super::{Plugin, PluginReason, gauge};
+use crate::ledger::reason::Reason;
+
+/// The metrics of one plug-in.
+#[derive(Clone, Debug)]
+pub struct PluginMetrics {
+    pub(super) label: Plugin,
+    /// Events that were read.
+    pub delivered: Counter,
+    /// Handled.
+    pub done: Counter,
+    /// Finished before.
+    pub duplicate: Counter,
+    /// Another attempt follows.
+    pub retry: Counter,
+    /// Calls that ran again because of stale state.
+    pub reran: Counter,
+    pub(super) dead: Counter,
+    pub(super) call_duration: Histogram,
+    pub(super) end_to_end: Histogram,
+    pub(super) lanes_parked: Gauge,
+    pub(super) in_flight: Gauge,
+    pub(super) lag: Gauge,
+    pub(super) memory: Gauge,
+    pub(super) dead_letters: Family<PluginReason, Counter>,
+}
+
+impl PluginMetrics {
+    /// From the event's time to its outcome.
+    pub fn handled_after(&self, latency: Duration) {
+        self.end_to_end.observe(latency.as_secs_f64());
+    }
+
+    /// A delivery was dead-lettered.
+    pub fn buried(&self, reason: Reason) {
+        self.dead.inc();
+        let label = PluginReason {
+            plugin: self.label.plugin.clone(),
+            reason: reason.as_str(),
+        };
+        self.dead_letters.get_or_create(&label).inc();
+    }
+
+    /// A call came back.
+    pub fn called(&self, duration: Duration, memory: usize) {
+        self.call_duration.observe(duration.as_secs_f64());
+        self.memory.set(gauge(memory));
+    }
+
+    /// What a partition holds changed: its gauges are sums over the plug-in's partitions,
+    /// so each partition reports what it adds.
+    pub fn standing(&self, before: Standing, now: Standing) {
+        self.lanes_parked.inc_by(now.parked - before.parked);
+        self.in_flight.inc_by(now.in_flight - before.in_flight);
+        self.lag.inc_by(now.lag - before.lag);
+    }
+}
+
+/// What one partition holds at a moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Lanes that wait for a retry.
+    pub parked: i64,
+    /// Deliveries with the plug-in.
+    pub in_flight: i64,
+    /// Events in the store that were not read yet.
+    pub lag: i64,
+}

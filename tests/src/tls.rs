@@ -1,0 +1,58 @@
+//! Takes nothing, gives a certificate for this machine, and connections that trust it.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+use crate::wire::Connection;
+
+/// The name that the certificate is for.
+const NAME: &str = "gateway.test";
+
+/// A certificate that signs itself, and its key.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// The certificate, PEM.
+    pub cert: String,
+    /// The key, PEM.
+    pub key: String,
+}
+
+impl Identity {
+    /// A new one.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn new() -> Result<Self> {
+        let CertifiedKey { cert, signing_key } = generate_simple_self_signed([NAME.to_owned()])?;
+        Ok(Self {
+            cert: cert.pem(),
+            key: signing_key.serialize_pem(),
+        })
+    }
+
+    /// A connection to a port of this machine, which has to show this certificate.
+    ///
+    /// # Errors
+    /// When it shows another one, or none.
+    pub async fn connect(&self, port: u16) -> Result<Connection> {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(self.cert.as_bytes())?)?;
+        let config = ClientConfig::builder()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let stream = TcpStream::connect(("127.0.0.1", port)).await?;
+        let stream = TlsConnector::from(Arc::new(config))
+            .connect(ServerName::try_from(NAME)?, stream)
+            .await
+            .context("the TLS handshake")?;
+        let (read, write) = tokio::io::split(stream);
+        Ok(Connection::over(Box::new(read), Box::new(write)))
+    }
+}

@@ -1,0 +1,100 @@
+//! `cargo xtask bench`: builds a release `sluice` and what measures it, and runs it.
+
+use std::fs;
+
+use anyhow::{Context as _, Result};
+
+use crate::clock::Stopwatch;
+use crate::compile;
+use crate::layout::Layout;
+use crate::run;
+use crate::setup;
+
+/// Those that exist, in the order in which all of them run.
+const NAMES: [&str; 1] = ["gateway"];
+
+/// What to measure.
+pub(crate) struct Args {
+    names: Vec<&'static str>,
+    /// Shorter and fewer measures: less exact.
+    quick: bool,
+}
+
+impl Args {
+    /// Reads what follows `bench` on the command line; the error says what is wrong with it.
+    pub(crate) fn read(words: &[&str]) -> Result<Self, String> {
+        let mut args = Self {
+            names: Vec::new(),
+            quick: false,
+        };
+        for word in words {
+            if *word == "--quick" {
+                args.quick = true;
+            } else if word.starts_with('-') {
+                return Err(format!("`bench` has no option {word}"));
+            } else if let Some(name) = NAMES.iter().find(|name| *name == word) {
+                args.names.push(name);
+            } else {
+                let names = NAMES.join(", ");
+                return Err(format!("there is no benchmark `{word}`; there is: {names}"));
+            }
+        }
+        if args.names.is_empty() {
+            args.names = NAMES.to_vec();
+        }
+        Ok(args)
+    }
+}
+
+/// Runs each benchmark to its end and tells whether all targets were met.
+pub(crate) fn run(layout: &Layout, args: &Args) -> Result<bool> {
+    let tools = setup::run(layout)?;
+    println!("build");
+    let watch = Stopwatch::start();
+    let programs = compile::benchmarks(layout)?;
+    println!("  sluice       {}, {watch}", layout.short(&programs.sluice));
+    let folder = layout.target.join("bench");
+    fs::create_dir_all(&folder).with_context(|| format!("could not make {}", folder.display()))?;
+    let mut met = true;
+    for name in &args.names {
+        println!("\n── {name}\n");
+        let watch = Stopwatch::start();
+        let mut bench = run::program(&programs.bench);
+        bench.arg(name).arg(&folder);
+        if args.quick {
+            bench.arg("--quick");
+        }
+        bench
+            .env("SLUICE_BIN", &programs.sluice)
+            .env("SLUICE_NATS_SERVER", &tools.nats_server);
+        let status = bench
+            .status()
+            .with_context(|| format!("could not start `{}`", run::shown(&bench)))?;
+        println!("\n{name}: {watch}");
+        met &= status.success();
+    }
+    Ok(met)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_options_are_told_apart() {
+        let args = Args::read(&["gateway", "--quick"]).unwrap();
+        assert!(args.quick);
+        assert_eq!(args.names, ["gateway"]);
+        assert_eq!(Args::read(&[]).unwrap().names, NAMES);
+    }
+
+    #[test]
+    fn what_does_not_exist_is_named_beside_what_does() {
+        let wrong = |words: &[&str]| Args::read(words).err().unwrap();
+        assert_eq!(
+            wrong(&["gatway"]),
+            "there is no benchmark `gatway`; there is: gateway"
+        );
+        assert_eq!(wrong(&["--quikc"]), "`bench` has no option --quikc");
+    }
+}
