@@ -1,6 +1,6 @@
 //! Takes a rate and a time, gives what many senders were answered while something broke.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -46,6 +46,8 @@ pub struct Posted {
     pub inputs: Vec<Input>,
     /// Ids of those that were answered 202 in the end.
     pub accepted: HashSet<String>,
+    /// What those that were answered 503 were told, the last time; by id.
+    pub refused: HashMap<String, String>,
     /// How many of them were told to be in the spool.
     pub spooled: u64,
     /// How many answers of each status; 0 stands for a connection that broke.
@@ -100,7 +102,8 @@ impl Traffic {
                         break;
                     }
                     (503, Ok(answer)) => {
-                        answer.try_again()?;
+                        let told = answer.try_again()?.problem(503)?;
+                        posted.refused.insert(input.id.clone(), told);
                     }
                     (0, _) => connection = None,
                     (_, answer) => bail!("{answer:?}"),
@@ -129,6 +132,7 @@ impl Posted {
     fn add(&mut self, other: Self) {
         self.inputs.extend(other.inputs);
         self.accepted.extend(other.accepted);
+        self.refused.extend(other.refused);
         self.spooled += other.spooled;
         for (status, count) in other.answers {
             *self.answers.entry(status).or_default() += count;
@@ -139,6 +143,22 @@ impl Posted {
     /// How often the answer was this; 0 is a broken connection.
     pub fn answered(&self, status: u16) -> u64 {
         self.answers.get(&status).copied().unwrap_or_default()
+    }
+
+    /// What those were told that are stored without a 202, and how many were told so.
+    pub fn told_of_stored(&self, stored: &[Echo]) -> BTreeMap<&str, usize> {
+        let mut told = BTreeMap::new();
+        for echo in stored
+            .iter()
+            .filter(|echo| !self.accepted.contains(&echo.input))
+        {
+            let text = self
+                .refused
+                .get(&echo.input)
+                .map_or("nothing", String::as_str);
+            *told.entry(text).or_default() += 1;
+        }
+        told
     }
 
     /// Holds what is stored, in stream order, against what was answered: every 202 is there
