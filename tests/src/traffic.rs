@@ -248,6 +248,16 @@ mod tests {
     }
 
     #[test]
+    fn what_a_sender_was_told_of_a_stored_event_is_found() {
+        let mut posted = posted();
+        let told = "the broker is away".to_owned();
+        posted.refused.insert(bodies::input(1, 1).id, told);
+        assert!(posted.told_of_stored(&[echo(1, 0), echo(1, 2)]).is_empty());
+        let found = posted.told_of_stored(&[echo(1, 1), echo(9, 9)]);
+        assert_eq!(found, [("nothing", 1), ("the broker is away", 1)].into());
+    }
+
+    #[test]
     fn a_loss_a_repeat_a_stranger_and_a_reordering_are_reported() {
         for stored in [
             vec![echo(1, 0)],
