@@ -1,5 +1,6 @@
 //! Takes `[nats]`, gives a connection to a broker that is new enough, with the streams in place.
 
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
@@ -278,15 +279,32 @@ pub async fn read_all(
     from: DeliverPolicy,
     mut each: impl FnMut(&jetstream::Message),
 ) -> Result<(), ReadError> {
+    let what = pull::Config {
+        filter_subject: subject.to_owned(),
+        deliver_policy: from,
+        ..pull::Config::default()
+    };
+    read(stream, what, |message| {
+        each(message);
+        ControlFlow::Continue(())
+    })
+    .await
+}
+
+/// Reads what stands in a stream now, in order, until `each` has seen enough. `what` says
+/// which messages, and whether with their bodies; how they are read is not the caller's.
+pub async fn read(
+    stream: &Stream,
+    what: pull::Config,
+    mut each: impl FnMut(&jetstream::Message) -> ControlFlow<()>,
+) -> Result<(), ReadError> {
     let consumer = stream
         .create_consumer(pull::Config {
-            filter_subject: subject.to_owned(),
-            deliver_policy: from,
             ack_policy: AckPolicy::None,
             memory_storage: true,
             num_replicas: 1,
             inactive_threshold: Duration::from_secs(30),
-            ..pull::Config::default()
+            ..what
         })
         .await
         .map_err(|error| ReadError::Consumer(error.to_string()))?;
@@ -308,7 +326,9 @@ pub async fn read_all(
             .await
             .ok_or_else(|| ReadError::Messages("the consumer went away".to_owned()))?
             .map_err(|error| ReadError::Messages(error.to_string()))?;
-        each(&next);
+        if each(&next).is_break() {
+            break;
+        }
         left = next.info().map_or(left - 1, |info| info.pending);
     }
     Ok(())

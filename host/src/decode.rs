@@ -8,6 +8,8 @@
 
 use async_nats::HeaderMap;
 use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use crate::claim_check;
 use crate::event::{self, Event, excerpt};
@@ -154,6 +156,26 @@ pub fn structured(json: &Bytes) -> Result<Event, Error> {
     let event = json::read(json)?;
     event::validate(&event)?;
     Ok(event)
+}
+
+/// Whether a JSON text says of itself that it is an event in the JSON event format.
+pub fn is_event(json: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Probe<'a> {
+        #[serde(borrow)]
+        specversion: Option<&'a RawValue>,
+    }
+    serde_json::from_slice::<Probe<'_>>(json).is_ok_and(|probe| probe.specversion.is_some())
+}
+
+/// Whether a message is in structured mode: its attributes are in its payload.
+pub fn is_structured(headers: &HeaderMap) -> bool {
+    structured_content_type(headers).is_some()
+}
+
+/// One attribute of a message in binary mode, by its headers alone.
+pub fn attribute(headers: &HeaderMap, name: &str) -> Option<String> {
+    binary::header(headers, &format!("ce-{name}")).and_then(binary::decode_value)
 }
 
 fn structured_content_type(headers: &HeaderMap) -> Option<&str> {

@@ -1,7 +1,7 @@
 //! Takes an Event, gives a NATS message in binary mode, or structured JSON.
 //!
-//! Events go through the serializer traits of the CloudEvents SDK, but never through its
-//! `Event`: that one turns `time` into UTC (offset and digits are lost), `dataschema`
+//! An event also speaks the serializer traits of the CloudEvents SDK, but never goes through
+//! its `Event`: that one turns `time` into UTC (offset and digits are lost), `dataschema`
 //! into a normalised URL and JSON data into a `Value` (layout and the spelling of numbers
 //! are lost), and forgets the order of extensions. Here an attribute reaches the
 //! serializer as the text that it is, and data as its bytes.
@@ -38,9 +38,20 @@ const NAME: &AsciiSet = &VALUE.add(b':');
 ///
 /// The event is to have passed [`crate::event::validate`].
 pub fn binary(event: &Event) -> (HeaderMap, Bytes) {
-    let written = write_attributes(event, Message::default());
-    let message = written.expect("a NATS message takes every attribute");
-    (message.headers, event.data.clone().unwrap_or_default())
+    let mut headers = HeaderMap::new();
+    put(&mut headers, "specversion", SpecVersion::V10.as_str());
+    for (name, value) in core_attributes(event) {
+        put(&mut headers, name, value);
+    }
+    for (name, value) in &event.extensions {
+        match value {
+            AttributeValue::Text(text) => put(&mut headers, name, text),
+            AttributeValue::Boolean(_) | AttributeValue::Integer(_) => {
+                put(&mut headers, name, &value.to_string());
+            }
+        }
+    }
+    (headers, event.data.clone().unwrap_or_default())
 }
 
 /// The event in the JSON event format, on one line.
@@ -67,16 +78,20 @@ pub struct Message {
 
 impl Message {
     fn with(mut self, attribute: &str, value: &str) -> Self {
-        let value: Cow<'_, str> = utf8_percent_encode(value, VALUE).into();
-        let value = HeaderValue::from(value.into_owned());
-        match header(attribute) {
-            Some(name) => self.headers.insert(name, value),
-            None => {
-                let name = format!("ce-{}", utf8_percent_encode(attribute, NAME));
-                self.headers.insert(name, value);
-            }
-        }
+        put(&mut self.headers, attribute, value);
         self
+    }
+}
+
+fn put(headers: &mut HeaderMap, attribute: &str, value: &str) {
+    let value: Cow<'_, str> = utf8_percent_encode(value, VALUE).into();
+    let value = HeaderValue::from(value.into_owned());
+    match header(attribute) {
+        Some(name) => headers.insert(name, value),
+        None => {
+            let name = format!("ce-{}", utf8_percent_encode(attribute, NAME));
+            headers.insert(name, value);
+        }
     }
 }
 

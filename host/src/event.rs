@@ -17,7 +17,7 @@ mod rules;
 mod tests;
 
 pub(crate) use rules::excerpt;
-pub use rules::{Error, is_extension_name, validate};
+pub use rules::{CORE, Error, is_extension_name, validate};
 
 /// A CloudEvent 1.0. Attribute values are kept as they came: a time keeps its offset
 /// and its digits, a URI is not normalised.
@@ -105,6 +105,11 @@ impl Event {
             Some(AttributeValue::Text(key)) if !key.is_empty() => key,
             _ => self.subject.as_deref().unwrap_or(&self.id),
         }
+    }
+
+    /// By which the broker drops an event that it has seen within `events.dedup_window`.
+    pub fn message_id(&self) -> String {
+        format!("{}#{}", self.source, self.id)
     }
 
     /// What the inbox remembers of an event: the first 16 bytes of SHA-256 over source,

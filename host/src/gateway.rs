@@ -11,8 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::Context;
-use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::Method;
 use axum::response::{IntoResponse, Response};
 use tokio::net::TcpListener;
@@ -150,27 +149,19 @@ impl Gateway {
         }))
     }
 
-    /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
     /// Serves until `stop`, then until the requests under way are answered.
     pub async fn serve(self, tracker: TaskTracker, stop: CancellationToken) {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         tracing::info!(address = %self.address, scheme, "the gateway listens");
         let draining = self.parts.store.start(&tracker, stop.clone());
-        let router = Router::new()
-            .fallback(handle)
-            .with_state(Arc::clone(&self.parts));
-        serve::serve(self.listener, self.tls, router, tracker, stop).await;
+        serve::serve(self.listener, self.tls, self.parts, tracker, stop).await;
         if let Some(draining) = draining {
             let _ = draining.await;
         }
     }
 }
 
-async fn handle(State(parts): State<Arc<Parts>>, request: Request) -> Response {
+async fn handle(parts: &Parts, request: Request) -> Response {
     let uri = request.uri().clone();
     let Some((kind, environment)) = path(uri.path()) else {
         return Problem::NotFound.into_response();
@@ -245,7 +236,9 @@ impl Parts {
             })
             .collect();
         let kept = self.store.keep(outgoing).await?;
-        source.metrics().published.inc_by(kept.len() as u64);
+        let metrics = source.metrics();
+        metrics.published.inc_by(kept.len() as u64);
+        metrics.undecodable.inc_by(answer.dead_letters() as u64);
         Ok(answer.response(&kept))
     }
 }

@@ -305,6 +305,7 @@ mod tests {
         let source = metrics.source("fno", "contoso");
         source.answered(202, Duration::from_millis(1));
         source.received.inc();
+        source.undecodable.inc();
         source.published.inc();
         metrics.spooled(4, 5);
         metrics.committed(3, Duration::from_millis(2));
@@ -326,6 +327,7 @@ mod tests {
             "sluicegate_gateway_events_received_total{kind=\"fno\",environment=\"contoso\"} 1",
             "sluicegate_gateway_events_published_total{kind=\"fno\",environment=\"contoso\"} 1",
             "sluicegate_gateway_request_duration_seconds_count{kind=\"fno\",environment=\"contoso\"} 1",
+            "sluicegate_dead_letters_total{plugin=\"gateway\",reason=\"undecodable\"} 1",
             "sluicegate_gateway_spool_events 4",
             "sluicegate_gateway_spool_size_bytes 5",
         ] {

@@ -1,6 +1,6 @@
 //! Takes what the gateway sent, gives its status, and what it says of events and of problems.
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 /// What the gateway said.
@@ -103,12 +103,9 @@ impl Answer {
     /// As [`Answer::accepted`].
     pub fn dead_letters(self) -> Result<Vec<Value>> {
         let told = self.of(202)?.json()?;
-        match told.get("dead_letters") {
-            // Left out where there are none.
-            None => Ok(Vec::new()),
-            Some(Value::Array(letters)) => Ok(letters.clone()),
-            Some(_) => bail!("dead_letters is no array: {told}"),
-        }
+        let letters = told.get("dead_letters").and_then(Value::as_array);
+        let letters = letters.with_context(|| format!("dead_letters is no array: {told}"))?;
+        Ok(letters.clone())
     }
 
     /// The `detail` of a problem of this status, when it has the shape of RFC 9457.

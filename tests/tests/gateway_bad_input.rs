@@ -109,6 +109,11 @@ fn what_nobody_can_read_is_a_dead_letter_with_its_bytes() -> Result<()> {
             "only the good ones are events"
         );
 
+        let labels = [("plugin", "gateway"), ("reason", "undecodable")];
+        let metrics = stage.host.metrics().await?;
+        let counted = metrics.sum("sluicegate_dead_letters_total", &labels)?;
+        ensure!(counted == bodies.len() as f64, "{counted} are counted");
+
         let letters = wait_dead_letters(&stage.jetstream, bodies.len(), 20).await?;
         ensure!(letters.len() == bodies.len(), "{} letters", letters.len());
         let url = stage.broker.url();

@@ -134,7 +134,35 @@ fn a_body_of_dynamics_in_an_event_is_what_it_is_directly() -> Result<()> {
                 stored.subject
             );
             ensure!(stored.body == body.as_bytes(), "the body is another one");
+            ensure!(stored.attribute("eventgridid")? == key);
+            ensure!(stored.attribute("eventgridtopic")? == "/t");
+            // In the other schema it is the same event, and so known.
+            let cloud = format!(
+                "{{\"specversion\":\"1.0\",\"id\":\"c\",\"source\":\"/t\",\"type\":\"x\",\"data\":{body}}}"
+            );
+            let answer = stage.host.gateway().ask(&source.post(CLOUD, cloud)).await?;
+            let told = answer.one()?;
+            ensure!(told.get("duplicate") == Some(&Value::Bool(true)), "{told}");
+            ensure!(told.get("type") == Some(&Value::from(kind)), "{told}");
         }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_body_of_dynamics_in_a_cloudevent_keeps_every_byte() -> Result<()> {
+    within(60, async {
+        let source = open();
+        let stage = Stage::taking(&[&source]).await?;
+        let body = account_update(1, 1)?;
+        let cloud = format!(
+            "[{{\"specversion\":\"1.0\",\"id\":\"c-1\",\"source\":\"/t\",\"type\":\"x\",\"data\": {body} }}]"
+        );
+        let stored = stage.taken(&source.post(CLOUD, cloud)).await?;
+        ensure!(stored.attribute("type")? == "d365.dataverse.account.update");
+        ensure!(stored.attribute("eventgridid")? == "c-1");
+        ensure!(stored.attribute("eventgridtopic")? == "/t");
+        ensure!(stored.body == body.as_bytes(), "the body is another one");
         Ok(())
     })
 }

@@ -57,6 +57,8 @@ fn dataverse_webhooks_are_stored_as_they_came() -> Result<()> {
             .header("x-ms-dynamics-entity-name", "account")
             .header("x-ms-dynamics-request-name", "Update")
             .header("x-ms-correlation-request-id", "11d2f6b8-9c1e-4a0f")
+            // The body says 2, and it is the body that counts.
+            .header("x-ms-dynamics-depth", "99")
             .header(
                 "traceparent",
                 "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",

@@ -18,13 +18,22 @@ fn source() -> Source {
     Source::new("dataverse", "contoso")
 }
 
+/// What is promised. Of several attempts one at least has to keep it to the letter.
+const PROMISED: Duration = Duration::from_secs(1);
+
 /// The request has to be turned away in time, again and again.
 async fn turned_away(gateway: Gateway, request: &Request, times: usize) -> Result<()> {
+    let mut fastest = Duration::MAX;
     for time in 0..times {
         let (answer, took) = gateway.timed(request).await?;
         answer.try_again().with_context(|| format!("time {time}"))?;
         ensure!(took < SOON, "time {time}: it took {took:?}");
+        fastest = fastest.min(took);
     }
+    ensure!(
+        times < 3 || fastest < PROMISED,
+        "of {times} the fastest took {fastest:?}"
+    );
     Ok(())
 }
 

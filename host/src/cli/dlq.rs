@@ -16,7 +16,7 @@ use sluicegate_d365::slot;
 
 use self::again::through_the_gateway;
 use super::connect::{Target, stream};
-use super::output::line;
+use super::output::{line, sorted};
 use crate::broker::{DEADLETTER, EVENTS, read_all};
 use crate::claim_check;
 use crate::decode::decode;
@@ -322,16 +322,7 @@ fn show_list(letters: &[Letter], json: bool) -> anyhow::Result<()> {
 }
 
 fn show_one(letter: &Letter, json: bool) -> anyhow::Result<()> {
-    let mut headers: Vec<(&str, &str)> = letter
-        .headers
-        .iter()
-        .flat_map(|(name, values)| {
-            values
-                .iter()
-                .map(move |value| (name.as_ref(), value.as_str()))
-        })
-        .collect();
-    headers.sort_unstable();
+    let headers = sorted(&letter.headers);
     let body = String::from_utf8_lossy(&letter.body);
     if json {
         let mut object = serde_json::to_value(letter)?;

@@ -10,7 +10,8 @@ use serde_json::value::RawValue;
 use sluicegate_d365::{self as d365, Subject, map, slot};
 
 use crate::decode;
-use crate::event::{AttributeValue, Event};
+use crate::event::Event;
+use crate::gateway::understand::event_of;
 
 /// Where raw bodies come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -100,7 +101,7 @@ fn place(file: &Path, number: usize) -> String {
 }
 
 fn understand(body: &Bytes, reading: &Reading<'_>) -> anyhow::Result<(Event, String)> {
-    let (event, mapped) = if is_cloud_event(body) {
+    let (event, mapped) = if decode::is_event(body) {
         let event = decode::structured(body)?;
         let subject = subject_of(&event, reading);
         (event, subject)
@@ -125,15 +126,6 @@ fn understand(body: &Bytes, reading: &Reading<'_>) -> anyhow::Result<(Event, Str
     Ok((event, subject))
 }
 
-fn is_cloud_event(body: &[u8]) -> bool {
-    #[derive(serde::Deserialize)]
-    struct Probe<'a> {
-        #[serde(borrow)]
-        specversion: Option<&'a RawValue>,
-    }
-    serde_json::from_slice::<Probe<'_>>(body).is_ok_and(|probe| probe.specversion.is_some())
-}
-
 /// A raw body, if it is of the origin that it has to be of.
 fn raw_of(body: &Bytes, reading: &Reading<'_>) -> anyhow::Result<(Event, String)> {
     if reading.origin == Some(Origin::Custom) {
@@ -155,23 +147,7 @@ fn raw_of(body: &Bytes, reading: &Reading<'_>) -> anyhow::Result<(Event, String)
 /// The event of a raw body, and its subject.
 pub(super) fn raw(environment: &str, body: &Bytes) -> anyhow::Result<(Event, String)> {
     let mapped = map(environment, body)?;
-    let event = Event {
-        id: mapped.id,
-        source: mapped.source,
-        event_type: mapped.event_type,
-        subject: mapped.subject,
-        time: mapped.time,
-        datacontenttype: Some("application/json".to_owned()),
-        dataschema: None,
-        extensions: mapped
-            .extensions
-            .into_iter()
-            .map(|(name, value)| (name, AttributeValue::Text(value)))
-            .collect(),
-        data: Some(body.clone()),
-    };
-    crate::event::validate(&event)?;
-    Ok((event, mapped.nats_subject))
+    event_of(mapped, Some(body.clone())).map_err(anyhow::Error::msg)
 }
 
 /// The subject of a CloudEvent, from its type (`d365.<origin>.<name>.<action>`) and source

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
+use async_nats::header::NATS_MESSAGE_ID;
 use async_nats::jetstream::Context;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
@@ -12,7 +13,6 @@ use super::input::{self, Input, Origin, Reading};
 use super::output::line;
 use super::progress::Progress;
 use crate::encode;
-use crate::event::Event;
 
 /// Publishes under way at once.
 const AHEAD: usize = 256;
@@ -95,7 +95,7 @@ async fn publish(
 ) -> anyhow::Result<impl Future<Output = anyhow::Result<Sent>>> {
     let (mut headers, payload) = encode::binary(&input.event);
     if !no_dedup {
-        headers.insert("Nats-Msg-Id", message_id(&input.event));
+        headers.insert(NATS_MESSAGE_ID, input.event.message_id());
     }
     let ack = context
         .publish_with_headers(input.subject.clone(), headers, payload)
@@ -140,9 +140,4 @@ fn print(sent: &Sent, json: bool) -> anyhow::Result<()> {
         );
     }
     Ok(())
-}
-
-/// By which the broker drops what it has seen within `events.dedup_window`.
-pub(super) fn message_id(event: &Event) -> String {
-    format!("{}#{}", event.source, event.id)
 }

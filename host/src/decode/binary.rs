@@ -100,7 +100,7 @@ fn attributes(headers: &HeaderMap) -> Result<Vec<(String, String)>, Error> {
 
 /// Unquotes, then percent-decodes once. `None` when the bytes are not UTF-8.
 /// A `%` without two hexadecimal digits stands for itself: the sender did not encode.
-fn decode_value(value: &str) -> Option<String> {
+pub(super) fn decode_value(value: &str) -> Option<String> {
     let value = unquote(value);
     percent_decode_str(&value)
         .decode_utf8()

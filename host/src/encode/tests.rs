@@ -168,6 +168,14 @@ fn the_sdk_writes_what_is_read() {
     );
 }
 
+#[test]
+fn both_ways_into_binary_mode_give_the_same_message() {
+    let event = event();
+    let (headers, payload) = binary(&event);
+    let through_the_sdk = BinaryDeserializer::deserialize_binary(&event, Message::default());
+    assert_eq!(through_the_sdk.unwrap(), Message { headers, payload });
+}
+
 /// Text of every plane, without what CloudEvents keeps out of strings.
 fn any_text() -> impl Strategy<Value = String> {
     vec(any::<char>(), 1..12)

@@ -4,9 +4,8 @@ use fluent_uri::{Uri, UriRef};
 
 use super::{AttributeValue, Event, media, rfc3339};
 
-/// Names that an extension may not take: the core attributes, and `data`, which the
-/// spec keeps for the payload.
-const RESERVED: [&str; 9] = [
+/// The attributes that the specification names itself.
+pub const CORE: [&str; 8] = [
     "specversion",
     "id",
     "source",
@@ -15,7 +14,6 @@ const RESERVED: [&str; 9] = [
     "time",
     "datacontenttype",
     "dataschema",
-    "data",
 ];
 
 /// Which rule an event breaks. `found` is cut to 80 characters.
@@ -81,7 +79,12 @@ pub(crate) fn excerpt(text: &str) -> String {
 /// Whether an extension attribute may have this name: `[a-z0-9]{1,}`, and not a
 /// core attribute's nor `data`.
 pub fn is_extension_name(name: &str) -> bool {
-    has_name_characters(name) && !RESERVED.contains(&name)
+    has_name_characters(name) && !is_reserved(name)
+}
+
+/// `data` is not an attribute, but the JSON format has a member of that name.
+fn is_reserved(name: &str) -> bool {
+    name == "data" || CORE.contains(&name)
 }
 
 fn has_name_characters(name: &str) -> bool {
@@ -170,7 +173,7 @@ fn extensions(extensions: &[(String, AttributeValue)]) -> Result<(), Error> {
                 found: excerpt(name),
             });
         }
-        if RESERVED.contains(&name.as_str()) {
+        if is_reserved(name) {
             return Err(Error::Reserved {
                 found: excerpt(name),
             });

@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use super::store::Kept;
+use super::spool::gate::Kept;
 use crate::event::Event;
 
 /// The answer in the making: items in the order of the body.
@@ -62,6 +62,12 @@ impl Answer {
     /// Nothing could be made of it.
     pub(super) fn dead_letter(&mut self, index: usize, error: String) {
         self.items.push(Made::DeadLetter { index, error });
+    }
+
+    /// How many parts of the body nobody understood.
+    pub(super) fn dead_letters(&self) -> usize {
+        let is_dead = |made: &&Made| matches!(made, Made::DeadLetter { .. });
+        self.items.iter().filter(is_dead).count()
     }
 
     /// All of it is durable.

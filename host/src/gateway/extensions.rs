@@ -21,9 +21,10 @@ pub(super) fn is_size_exceeded(headers: &HeaderMap) -> bool {
         .is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"false"))
 }
 
-/// The extensions that carry a request's headers on.
-pub(super) fn of(headers: &HeaderMap) -> Vec<(String, String)> {
-    let mut extensions = Vec::new();
+/// Adds the extensions that carry a request's headers on. One that the body itself has given
+/// stays as it is.
+pub(super) fn carry(headers: &HeaderMap, extensions: &mut Vec<(String, String)>) {
+    let most = extensions.len() + MOST;
     for (name, value) in headers {
         let Some(extension) = extension(name.as_str()) else {
             continue;
@@ -31,11 +32,11 @@ pub(super) fn of(headers: &HeaderMap) -> Vec<(String, String)> {
         let Some(value) = text(value.as_bytes()) else {
             continue;
         };
-        if extensions.len() < MOST {
-            set(&mut extensions, &extension, value);
+        let is_new = extensions.iter().all(|(known, _)| *known != extension);
+        if is_new && extensions.len() < most {
+            extensions.push((extension, value.to_owned()));
         }
     }
-    extensions
 }
 
 /// Sets one, in place of what is there.
@@ -92,7 +93,8 @@ mod tests {
             headers.append(name, value.parse().expect("a value"));
         }
         assert!(is_size_exceeded(&headers));
-        let mut found = of(&headers);
+        let mut found = Vec::new();
+        carry(&headers, &mut found);
         found.sort_unstable();
         let expected = [
             ("d365correlationrequestid", "7f0b2c4e"),
@@ -104,6 +106,20 @@ mod tests {
                 "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
             ),
         ];
+        let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn what_the_body_says_is_not_said_otherwise() {
+        let mut headers = HeaderMap::new();
+        for value in ["7", "8"] {
+            headers.append("x-ms-dynamics-depth", value.parse().expect("a value"));
+            headers.append("x-ms-dynamics-new", value.parse().expect("a value"));
+        }
+        let mut found = vec![("d365depth".to_owned(), "1".to_owned())];
+        carry(&headers, &mut found);
+        let expected = [("d365depth", "1"), ("d365new", "7")];
         let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
         assert_eq!(found, expected);
     }

@@ -1,7 +1,7 @@
 //! Takes what became of a request's body, gives the messages that the broker is to keep.
 
 use async_nats::HeaderMap;
-use async_nats::header::{NATS_MESSAGE_ID, NATS_MESSAGE_TTL};
+use async_nats::header::NATS_MESSAGE_ID;
 use axum::http;
 use bytes::Bytes;
 
@@ -9,9 +9,9 @@ use super::source::Origin;
 use crate::clock;
 use crate::encode;
 use crate::event::Event;
-use crate::ledger::dead_letter as facts;
+use crate::ledger::dead_letter::{self as facts, one_line};
+use crate::ledger::message::{self, Message};
 use crate::ledger::reason::Reason;
-use crate::ledger::subject;
 
 /// Whom the gateway's dead letters name; no plug-in may be called so.
 pub const GATEWAY: &str = "gateway";
@@ -20,8 +20,8 @@ pub const SOURCE_KIND: &str = "Sluice-Source-Kind";
 /// On a dead letter of the gateway: the environment that it came from.
 pub const SOURCE_ENVIRONMENT: &str = "Sluice-Source-Environment";
 
-/// Bytes of error text in a dead letter.
-const MAX_ERROR: usize = 1 << 10;
+/// Bytes of text that a header of a dead letter may have.
+pub(super) const MAX_ERROR: usize = 1 << 10;
 
 /// One message that the broker is to keep.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,16 +36,11 @@ pub struct Outgoing {
     pub key: String,
 }
 
-/// By which the broker drops an event that it has seen within `events.dedup_window`.
-pub fn message_id(event: &Event) -> String {
-    format!("{}#{}", event.source, event.id)
-}
-
 impl Outgoing {
     /// An event, in binary mode.
     pub fn event(event: &Event, subject: String) -> Self {
         let (mut headers, payload) = encode::binary(event);
-        headers.insert(NATS_MESSAGE_ID, message_id(event));
+        headers.insert(NATS_MESSAGE_ID, event.message_id());
         Self {
             subject,
             headers,
@@ -69,7 +64,7 @@ impl Outgoing {
         let facts = [
             (facts::PLUGIN, GATEWAY),
             (facts::REASON, reason),
-            (facts::ERROR, &one_line(error)),
+            (facts::ERROR, &one_line(error, MAX_ERROR)),
             (facts::ATTEMPTS, "1"),
             (facts::FIRST_TIME, &now),
             (facts::LAST_TIME, &now),
@@ -79,13 +74,17 @@ impl Outgoing {
         for (name, value) in facts {
             headers.insert(name, value);
         }
-        let seconds = ttl.as_secs().max(1);
-        headers.insert(NATS_MESSAGE_TTL, format!("{seconds}s"));
+        let letter = message::dead(GATEWAY, reason, headers, body, ttl);
+        Self::letter(letter, String::new())
+    }
+
+    /// A dead letter in its place among the messages of a key.
+    pub(super) fn letter(letter: Message, key: String) -> Self {
         Self {
-            subject: subject::dead(GATEWAY, reason),
-            headers,
-            payload: body,
-            key: String::new(),
+            subject: letter.subject,
+            headers: letter.headers,
+            payload: letter.payload,
+            key,
         }
     }
 
@@ -114,16 +113,8 @@ fn carried(request: &http::HeaderMap) -> HeaderMap {
             || name.starts_with("x-ms-")
             || name.starts_with("aeg-");
         if let (true, Ok(text)) = (is_kept, std::str::from_utf8(value.as_bytes())) {
-            kept.append(name, one_line(text).as_str());
+            kept.append(name, one_line(text, MAX_ERROR).as_str());
         }
     }
     kept
-}
-
-/// A header value is one line of visible text.
-fn one_line(text: &str) -> String {
-    let cut = &text[..text.floor_char_boundary(MAX_ERROR)];
-    cut.chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
 }

@@ -1,11 +1,10 @@
-//! Takes a listener, gives each connection's requests to the router: TLS, timeouts, bounds.
+//! Takes a listener, gives each connection's requests to the gateway: TLS, timeouts, bounds.
 
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, Response};
 use hyper::body::Incoming;
@@ -20,7 +19,8 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower_service::Service as _;
+
+use super::{Parts, handle};
 
 /// The headers of a request have to be there in this time, the pause before it included:
 /// a connection may be idle for so long.
@@ -39,7 +39,7 @@ const GRACE: Duration = Duration::from_secs(5);
 pub(super) async fn serve(
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
-    router: Router,
+    parts: Arc<Parts>,
     tracker: TaskTracker,
     stop: CancellationToken,
 ) {
@@ -64,10 +64,10 @@ pub(super) async fn serve(
                 continue;
             }
         };
-        let (tls, router, watcher) = (tls.clone(), router.clone(), graceful.watcher());
+        let (tls, parts, watcher) = (tls.clone(), Arc::clone(&parts), graceful.watcher());
         tracker.spawn(async move {
             let _place = place;
-            if let Err(error) = connection(stream, tls, router, watcher).await {
+            if let Err(error) = connection(stream, tls, parts, watcher).await {
                 tracing::debug!(error = %error, "a connection to the gateway ended");
             }
         });
@@ -79,30 +79,29 @@ pub(super) async fn serve(
 async fn connection(
     stream: TcpStream,
     tls: Option<TlsAcceptor>,
-    router: Router,
+    parts: Arc<Parts>,
     watcher: Watcher,
 ) -> io::Result<()> {
     stream.set_nodelay(true)?;
     match tls {
-        None => requests(stream, router, watcher).await,
+        None => requests(stream, parts, watcher).await,
         Some(tls) => {
             let stream = timeout(HANDSHAKE, tls.accept(stream)).await??;
-            requests(stream, router, watcher).await
+            requests(stream, parts, watcher).await
         }
     }
 }
 
 async fn requests(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    router: Router,
+    parts: Arc<Parts>,
     watcher: Watcher,
 ) -> io::Result<()> {
     let service = service_fn(move |request: Request<Incoming>| {
-        let mut router = router.clone();
+        let parts = Arc::clone(&parts);
         async move {
-            let answer: Result<Response<Body>, Infallible> =
-                router.call(request.map(Body::new)).await;
-            answer
+            let answer = handle(&parts, request.map(Body::new)).await;
+            Ok::<Response<Body>, Infallible>(answer)
         }
     });
     let connection = http1::Builder::new()

@@ -11,9 +11,9 @@ use super::Error;
 use super::drain::Drain;
 use super::outgoing::Outgoing;
 use super::problem::Problem;
-use super::publisher::{Publisher, Stored};
+use super::publisher::Publisher;
 use super::spool::Spool;
-use super::spool::gate::{Accepted, Spooler};
+use super::spool::gate::{Kept, Spooler};
 use crate::config::Config;
 use crate::host::chain;
 use crate::ledger::LEAST_TTL;
@@ -22,15 +22,6 @@ use crate::metrics::Metrics;
 /// Under `host.data_dir`.
 const SPOOL_FOLDER: &str = "gateway-spool";
 const REPORT: Duration = Duration::from_secs(1);
-
-/// Where a message is durable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kept {
-    /// In the broker's stream.
-    Stored(Stored),
-    /// On this host's disk.
-    Spooled,
-}
 
 /// The broker, and the spool where the config wants one.
 pub(super) struct Store {
@@ -109,13 +100,8 @@ impl Store {
     /// sends again finds them by their ids.
     pub(super) async fn keep(&self, outgoing: Vec<Outgoing>) -> Result<Vec<Kept>, Problem> {
         if let Some(spooler) = &self.spooler {
-            let accepted = spooler.accept(&self.publisher, &outgoing).await;
-            let accepted = accepted.map_err(|error| Problem::Spool(error.to_string()))?;
-            let kept = |accepted| match accepted {
-                Accepted::Stored(stored) => Kept::Stored(stored),
-                Accepted::Spooled => Kept::Spooled,
-            };
-            return Ok(accepted.into_iter().map(kept).collect());
+            let kept = spooler.accept(&self.publisher, &outgoing).await;
+            return kept.map_err(|error| Problem::Spool(error.to_string()));
         }
         let stored = match <[Outgoing; 1]>::try_from(outgoing) {
             Ok([one]) => vec![self.publisher.publish(one).await?],

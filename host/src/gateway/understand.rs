@@ -2,7 +2,6 @@
 
 use axum::http::HeaderMap;
 use bytes::Bytes;
-use serde_json::value::RawValue;
 use sluicegate_d365::{self as d365, EventGridItem, Mapped, Subject};
 
 use super::extensions::{self, is_size_exceeded};
@@ -35,9 +34,11 @@ pub enum Item {
 pub enum Form {
     /// What Dynamics 365 sends itself: an execution context or a business event.
     D365,
-    /// Event Grid's own schema.
+    /// What Event Grid delivers: one event or several, in its own schema or as CloudEvents.
+    /// Each is taken for itself: only its sender could take a batch apart, and Event Grid
+    /// does not.
     EventGrid,
-    /// CloudEvents.
+    /// CloudEvents; a batch is taken whole or not at all.
     CloudEvents(Mode),
 }
 
@@ -59,7 +60,8 @@ pub fn form(kind: SourceKind, headers: &HeaderMap) -> Result<Form, Problem> {
     match (kind, http_binding::mode(headers)) {
         (SourceKind::Dataverse | SourceKind::Fno, None) if is_json => Ok(Form::D365),
         (SourceKind::Dataverse | SourceKind::Fno, _) => refused("application/json"),
-        (SourceKind::EventGrid, Some(mode)) => Ok(Form::CloudEvents(mode)),
+        (SourceKind::EventGrid, Some(Mode::Binary)) => Ok(Form::CloudEvents(Mode::Binary)),
+        (SourceKind::EventGrid, Some(_)) => Ok(Form::EventGrid),
         (SourceKind::EventGrid, None) if is_json => Ok(Form::EventGrid),
         (SourceKind::EventGrid, None) => {
             refused("application/json (Event Grid schema) or application/cloudevents+json")
@@ -107,12 +109,6 @@ pub fn understand(
     };
     match form {
         Form::D365 => Ok(one(d365_event(origin, headers, body))),
-        // Only the sender could take a batch apart, and Event Grid does not.
-        Form::CloudEvents(Mode::Structured | Mode::Batch)
-            if origin.kind == SourceKind::EventGrid =>
-        {
-            Ok(event_grid(origin, body))
-        }
         Form::EventGrid => Ok(event_grid(origin, body)),
         Form::CloudEvents(Mode::Structured) => {
             let event = decode::structured(body);
@@ -166,7 +162,7 @@ fn unwrapped(
     event_of(mapped, Some(data))
 }
 
-/// Event Grid's own schema; CloudEvents where somebody sends them as plain JSON.
+/// A delivery of Event Grid, in either schema.
 fn event_grid(origin: &Origin<'_>, body: &Bytes) -> Vec<Item> {
     let whole = |error: String| {
         vec![Item::Undecodable {
@@ -180,7 +176,7 @@ fn event_grid(origin: &Origin<'_>, body: &Bytes) -> Vec<Item> {
     };
     let item = |item: &EventGridItem<'_>| {
         let bytes = body.slice_ref(item.raw.as_bytes());
-        let read = if is_cloud_event(item.raw) {
+        let read = if decode::is_event(item.raw.as_bytes()) {
             unwrapped(origin, decode::structured(&bytes))
         } else {
             of_schema(item, body)
@@ -191,15 +187,6 @@ fn event_grid(origin: &Origin<'_>, body: &Bytes) -> Vec<Item> {
         }
     };
     items.iter().map(item).collect()
-}
-
-fn is_cloud_event(json: &str) -> bool {
-    #[derive(serde::Deserialize)]
-    struct Probe<'a> {
-        #[serde(borrow)]
-        specversion: Option<&'a RawValue>,
-    }
-    serde_json::from_str::<Probe<'_>>(json).is_ok_and(|probe| probe.specversion.is_some())
 }
 
 fn of_schema(item: &EventGridItem<'_>, body: &Bytes) -> Result<(Event, String), String> {
@@ -217,7 +204,7 @@ fn d365_event(
     if is_size_exceeded(headers) {
         extensions::set(&mut mapped.extensions, "d365truncated", "true");
     }
-    mapped.extensions.extend(extensions::of(headers));
+    extensions::carry(headers, &mut mapped.extensions);
     event_of(mapped, Some(body.clone()))
 }
 

@@ -83,13 +83,13 @@ impl DeadLetter<'_> {
             (VERSION, self.version.to_owned()),
             (DIGEST, self.digest.to_owned()),
             (REASON, self.reason.as_str().to_owned()),
-            (ERROR, one_line(self.error)),
+            (ERROR, one_line(self.error, MAX_ERROR)),
             (ATTEMPTS, self.attempts.to_string()),
             (FIRST_TIME, clock::rfc3339(self.first)),
             (LAST_TIME, clock::rfc3339(clock::unix_millis())),
             (SEQUENCE, self.sequence.to_string()),
             (SUBJECT, self.subject.to_owned()),
-            (PARTITION_KEY, one_line(self.key)),
+            (PARTITION_KEY, one_line(self.key, MAX_ERROR)),
             (TRACE_ID, self.trace_id.clone()),
         ];
         let mut headers = self.headers.map(original).unwrap_or_default();
@@ -134,9 +134,9 @@ pub fn original(headers: &HeaderMap) -> HeaderMap {
     kept
 }
 
-/// A header value is one line of visible text.
-fn one_line(text: &str) -> String {
-    let cut = &text[..text.floor_char_boundary(MAX_ERROR)];
+/// A header value is one line of visible text; of a longer one, so many bytes are kept.
+pub fn one_line(text: &str, limit: usize) -> String {
+    let cut = &text[..text.floor_char_boundary(limit)];
     cut.chars()
         .map(|c| if c.is_control() { ' ' } else { c })
         .collect()

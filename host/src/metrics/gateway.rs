@@ -6,7 +6,9 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 
-use super::{Answered, Metrics, Source};
+use super::{Answered, Metrics, PluginReason, Source};
+use crate::gateway::outgoing::GATEWAY;
+use crate::ledger::reason::Reason;
 
 const ACCEPTED: u16 = 202;
 
@@ -18,6 +20,8 @@ pub struct SourceMetrics {
     pub received: Counter,
     /// Events that were made durable.
     pub published: Counter,
+    /// Bodies that nobody understood, in the counter of all dead letters.
+    pub undecodable: Counter,
     duration: Histogram,
     /// Requests that were answered 202, looked up once.
     accepted: Counter,
@@ -31,6 +35,10 @@ impl Metrics {
             kind,
             environment: environment.to_owned(),
         };
+        let undecodable = PluginReason {
+            plugin: GATEWAY.to_owned(),
+            reason: Reason::Undecodable.as_str(),
+        };
         let accepted = self.gateway_requests.get_or_create(&Answered {
             kind,
             environment: environment.to_owned(),
@@ -39,6 +47,7 @@ impl Metrics {
         SourceMetrics {
             accepted: accepted.clone(),
             received: self.gateway_received.get_or_create(&label).clone(),
+            undecodable: self.dead_letters.get_or_create(&undecodable).clone(),
             published: self.gateway_published.get_or_create(&label).clone(),
             duration: self.gateway_duration.get_or_create(&label).clone(),
             requests: self.gateway_requests.clone(),

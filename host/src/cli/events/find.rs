@@ -1,14 +1,12 @@
 //! Takes an event's id or a number of events, gives the sequence where to read.
 
 use anyhow::Context as _;
-use async_nats::HeaderMap;
 use async_nats::jetstream::consumer::pull::{Ordered, OrderedConfig};
 use async_nats::jetstream::consumer::{Consumer, DeliverPolicy};
 use async_nats::jetstream::stream::Stream;
 use futures_util::{StreamExt, stream};
-use percent_encoding::percent_decode_str;
 
-use crate::decode::decode;
+use crate::decode;
 
 /// How many sequences back the first look goes; each further one goes this times [`FURTHER`].
 const FIRST_LOOK: u64 = 10_000;
@@ -80,9 +78,13 @@ async fn newest_between(
         }
         pending = info.pending;
         let headers = message.headers.as_ref();
-        if headers.is_some_and(is_structured) {
+        if headers.is_some_and(decode::is_structured) {
             structured.push(info.stream_sequence);
-        } else if headers.is_some_and(|headers| has_id(headers, id)) {
+        } else if headers
+            .and_then(|headers| decode::attribute(headers, "id"))
+            .as_deref()
+            == Some(id)
+        {
             found = Some(info.stream_sequence);
             structured.clear();
         }
@@ -102,36 +104,12 @@ async fn newest_structured(
     while let Some(message) = fetched.next().await {
         // One that has left the store meanwhile is none that can be shown.
         let Ok(message) = message else { continue };
-        let event = decode(Some(&message.headers), &message.payload);
+        let event = decode::decode(Some(&message.headers), &message.payload);
         if event.is_ok_and(|event| event.id == id) {
             return Ok(Some(message.sequence));
         }
     }
     Ok(None)
-}
-
-fn is_structured(headers: &HeaderMap) -> bool {
-    values(headers, "content-type").any(|value| {
-        let start = value.get(..23).unwrap_or_default();
-        start.eq_ignore_ascii_case("application/cloudevents")
-    })
-}
-
-/// Senders are known to leave the percent-encoding out.
-fn has_id(headers: &HeaderMap, id: &str) -> bool {
-    values(headers, "ce-id").any(|value| {
-        value == id
-            || percent_decode_str(value)
-                .decode_utf8()
-                .is_ok_and(|value| value == id)
-    })
-}
-
-fn values<'a>(headers: &'a HeaderMap, name: &'static str) -> impl Iterator<Item = &'a str> {
-    headers
-        .iter()
-        .filter(move |(key, _)| AsRef::<str>::as_ref(*key).eq_ignore_ascii_case(name))
-        .flat_map(|(_, values)| values.iter().map(|value| value.as_str()))
 }
 
 /// Where to start so that the last `wanted` events that match come, and how many come before

@@ -11,9 +11,10 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::claim_check;
+use crate::cli::output::sorted;
 use crate::decode::{self, decode};
 use crate::encode;
-use crate::event::Event;
+use crate::event::{CORE, Event};
 
 /// A message, and what it says when it says anything.
 #[derive(Debug)]
@@ -116,41 +117,16 @@ impl Stored {
     /// Every attribute; of a message that does not decode, every header.
     pub(super) fn attributes(&self) -> Vec<(&str, String)> {
         let Ok(event) = &self.event else {
-            let headers = self.headers();
-            return headers
+            return sorted(&self.headers)
                 .into_iter()
                 .map(|(name, value)| (name, value.to_owned()))
                 .collect();
         };
-        let core = [
-            "specversion",
-            "id",
-            "source",
-            "type",
-            "subject",
-            "time",
-            "datacontenttype",
-            "dataschema",
-        ];
         let extensions = event.extensions.iter().map(|(name, _)| name.as_str());
-        core.into_iter()
+        CORE.into_iter()
             .chain(extensions)
             .filter_map(|name| Some((name, event.text(name)?.into_owned())))
             .collect()
-    }
-
-    fn headers(&self) -> Vec<(&str, &str)> {
-        let mut headers: Vec<(&str, &str)> = self
-            .headers
-            .iter()
-            .flat_map(|(name, values)| {
-                values
-                    .iter()
-                    .map(move |value| (name.as_ref(), value.as_str()))
-            })
-            .collect();
-        headers.sort_unstable();
-        headers
     }
 
     /// One line of JSON.
@@ -165,7 +141,7 @@ impl Stored {
             },
             undecodable: self.event.as_ref().err().map(|error| Undecodable {
                 error: error.to_string(),
-                headers: self.headers(),
+                headers: sorted(&self.headers),
                 body_base64: STANDARD.encode(&self.payload),
             }),
         };

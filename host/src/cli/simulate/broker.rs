@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use async_nats::HeaderMap;
+use async_nats::header::NATS_MESSAGE_ID;
 use async_nats::jetstream::Context;
 use async_nats::jetstream::context::{PublishAckFuture, PublishError};
 use bytes::Bytes;
@@ -15,7 +16,6 @@ use tokio::time::{Instant, sleep};
 use super::tally::{Done, End, Place};
 use super::traffic::Body;
 use crate::cli::input;
-use crate::cli::send;
 use crate::encode;
 use crate::host::chain;
 
@@ -55,7 +55,7 @@ impl Broker {
         let (event, subject) = input::raw(&self.0.environment, &body.bytes)
             .with_context(|| format!("the {} that was made cannot be mapped", body.message))?;
         let (mut headers, payload) = encode::binary(&event);
-        headers.insert("Nats-Msg-Id", send::message_id(&event));
+        headers.insert(NATS_MESSAGE_ID, event.message_id());
         Ok(Message {
             broker: self.clone(),
             place: (body.kind, body.message),

@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 
 use self::server::{Server, server};
 use super::*;
-use crate::gateway::spool::gate::{Accepted, Unavailable};
+use crate::gateway::spool::gate::{Kept, Unavailable};
 
 const SUBJECT: &str = "d365.custom.test.custom.thing.raised.3";
 const FOREVER: Duration = Duration::from_secs(3_600);
@@ -67,7 +67,7 @@ impl Door {
         }
     }
 
-    async fn accept(&self, outgoing: &[Outgoing]) -> Result<Vec<Accepted>, Unavailable> {
+    async fn accept(&self, outgoing: &[Outgoing]) -> Result<Vec<Kept>, Unavailable> {
         self.spooler.accept(&self.publisher, outgoing).await
     }
 
@@ -192,7 +192,7 @@ async fn a_broker_that_hangs_gets_every_event_once_and_nobody_waits_for_it() {
         .await;
         let started = Instant::now();
         let answer = door.accept(&[event("other-0", "other")]).await;
-        assert_eq!(answer, Ok(vec![Accepted::Spooled]));
+        assert_eq!(answer, Ok(vec![Kept::Spooled]));
         assert!(started.elapsed() < Duration::from_secs(1));
         server.freeze(false).await;
         door.empty().await;
@@ -227,7 +227,7 @@ async fn the_host_too_may_end_while_the_broker_is_away_and_while_the_spool_is_dr
                 number += 1;
             }
             let answer = door.accept(&batch).await;
-            assert_eq!(answer, Ok(vec![Accepted::Spooled; 25]));
+            assert_eq!(answer, Ok(vec![Kept::Spooled; 25]));
         }
         if restart == 3 {
             server.start().await;
@@ -241,7 +241,7 @@ async fn the_host_too_may_end_while_the_broker_is_away_and_while_the_spool_is_dr
     assert_each_once_in_order(&server, &accepted).await;
     let direct = door.accept(&[event("key0-last", "key0")]).await;
     assert!(
-        matches!(direct.as_deref(), Ok([Accepted::Stored(_)])),
+        matches!(direct.as_deref(), Ok([Kept::Stored(_)])),
         "{direct:?}"
     );
 }
@@ -262,7 +262,7 @@ async fn a_full_store_is_spooled_for_and_drained_when_it_has_room() {
         })
         .collect();
     let answers = door.accept(&batch).await.expect("accepted");
-    let stored = |answer: &&Accepted| matches!(answer, Accepted::Stored(_));
+    let stored = |answer: &&Kept| matches!(answer, Kept::Stored(_));
     assert_eq!(answers.iter().filter(stored).count(), 10);
     for key in 0..5 {
         let ids = (0..5).map(|count| format!("key{key}-{}", count * 5 + key));
@@ -327,7 +327,7 @@ async fn what_is_refused_for_good_becomes_a_dead_letter_and_stops_nobody() {
             event.payload = Bytes::from_static(b"\0\xffbody");
         }
         let answer = door.accept(&[event]).await;
-        assert_eq!(answer, Ok(vec![Accepted::Spooled]));
+        assert_eq!(answer, Ok(vec![Kept::Spooled]));
     }
     server.start().await;
     door.empty().await;

@@ -21,7 +21,7 @@ const LAST_START: Duration = Duration::from_millis(800);
 
 /// Who has a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Accepted {
+pub enum Kept {
     /// The broker.
     Stored(Stored),
     /// The disk; the broker will.
@@ -102,13 +102,13 @@ impl Spooler {
         &self,
         publisher: &Publisher,
         outgoing: &[Outgoing],
-    ) -> Result<Vec<Accepted>, Unavailable> {
+    ) -> Result<Vec<Kept>, Unavailable> {
         let _open: RwLockReadGuard<'_, ()> = self.gate.read().await;
         if self.is_spooling() {
             let all: Vec<(&Outgoing, bool)> = outgoing.iter().map(|one| (one, false)).collect();
             self.spool_behind(&all, "events that came before wait for the broker")
                 .await?;
-            return Ok(vec![Accepted::Spooled; outgoing.len()]);
+            return Ok(vec![Kept::Spooled; outgoing.len()]);
         }
         let attempts = {
             let _direct = Counted::new(&self.direct);
@@ -119,10 +119,10 @@ impl Spooler {
         let mut why = String::new();
         for (outgoing, attempt) in outgoing.iter().zip(attempts) {
             match attempt {
-                Attempt::Stored(stored) => accepted.push(Accepted::Stored(stored)),
+                Attempt::Stored(stored) => accepted.push(Kept::Stored(stored)),
                 Attempt::Refused(reason) => return Err(Unavailable::Refused(reason)),
                 Attempt::Missed { uncertain, reason } => {
-                    accepted.push(Accepted::Spooled);
+                    accepted.push(Kept::Spooled);
                     missed.push((outgoing, uncertain));
                     why = reason;
                 }

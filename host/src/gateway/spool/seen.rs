@@ -5,15 +5,15 @@
 //! first of them may have come in.
 
 use std::collections::{HashMap, HashSet};
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use async_nats::datetime;
 use async_nats::header::NATS_MESSAGE_ID;
 use async_nats::jetstream::Context;
-use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
-use futures_util::StreamExt;
+use async_nats::jetstream::consumer::{DeliverPolicy, pull};
 
-use crate::broker::EVENTS;
+use crate::broker::{EVENTS, read};
 
 /// How far the broker's clock may be behind this host's.
 const SKEW: Duration = Duration::from_secs(60);
@@ -53,34 +53,22 @@ pub(in crate::gateway) async fn in_events(
         .get_stream(EVENTS)
         .await
         .map_err(|error| error.to_string())?;
-    let consumer = events
-        .create_consumer(headers_since(since, filters(suspects))?)
-        .await
-        .map_err(|error| error.to_string())?;
-    let mut left = consumer.cached_info().num_pending;
     let mut found = HashSet::new();
-    if left == 0 {
-        return Ok(found);
-    }
-    let mut messages = consumer
-        .stream()
-        .max_messages_per_batch(5_000)
-        .heartbeat(Duration::from_secs(2))
-        .expires(Duration::from_secs(10))
-        .messages()
-        .await
-        .map_err(|error| error.to_string())?;
-    while 0 < left && found.len() < by_id.len() {
-        let message = messages
-            .next()
-            .await
-            .ok_or_else(|| "the consumer went away".to_owned())?
-            .map_err(|error| error.to_string())?;
-        let headers = message.headers.as_ref();
-        let id = headers.and_then(|headers| headers.get(NATS_MESSAGE_ID));
-        found.extend(id.and_then(|id| by_id.get(id.as_str())));
-        left = message.info().map_or(left - 1, |info| info.pending);
-    }
+    let reading = read(
+        &events,
+        headers_since(since, filters(suspects))?,
+        |message| {
+            let headers = message.headers.as_ref();
+            let id = headers.and_then(|headers| headers.get(NATS_MESSAGE_ID));
+            found.extend(id.and_then(|id| by_id.get(id.as_str())));
+            if found.len() < by_id.len() {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
+        },
+    );
+    reading.await.map_err(|error| error.to_string())?;
     Ok(found)
 }
 
@@ -100,10 +88,6 @@ fn headers_since(since: u64, filter_subjects: Vec<String>) -> Result<pull::Confi
         filter_subjects,
         deliver_policy: DeliverPolicy::ByStartTime { start_time },
         headers_only: true,
-        ack_policy: AckPolicy::None,
-        memory_storage: true,
-        num_replicas: 1,
-        inactive_threshold: Duration::from_secs(30),
         ..pull::Config::default()
     })
 }

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::reserve::Reserve;
 use super::tables::{self, Change, Layout, OpenError, Standing};
+use crate::host::chain;
 
 const FILE: &str = "spool.redb";
 /// An empty file that is bigger than this gives its room back.
@@ -189,9 +190,4 @@ impl Store {
             self.database = None;
         }
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let source = error.source().map(|source| format!(": {source}"));
-    format!("{error}{}", source.unwrap_or_default())
 }
