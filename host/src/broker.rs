@@ -110,9 +110,7 @@ pub async fn connect(nats: &Nats, addresses: &[ServerAddr], name: &str) -> Resul
         .connection_timeout(REQUEST_PATIENCE)
         .request_timeout(Some(REQUEST_PATIENCE))
         .ping_interval(Duration::from_secs(5))
-        .reconnect_delay_callback(|attempts| {
-            Duration::from_millis(100).saturating_mul(u32::try_from(attempts).unwrap_or(20).min(20))
-        })
+        .reconnect_delay_callback(reconnect_delay)
         .event_callback(|event| async move {
             match event {
                 async_nats::Event::Connected => tracing::info!("connected to the broker"),
@@ -156,6 +154,14 @@ pub async fn connect(nats: &Nats, addresses: &[ServerAddr], name: &str) -> Resul
         .max_ack_inflight(MAX_ACKS)
         .build(client);
     Ok(context)
+}
+
+/// A server that restarts is found within a second, while those who wait for it still do;
+/// then more patiently.
+fn reconnect_delay(attempts: usize) -> Duration {
+    const OFTEN: usize = 10;
+    let steps = 1 + attempts.saturating_sub(OFTEN);
+    Duration::from_millis(100).saturating_mul(u32::try_from(steps).unwrap_or(20).min(20))
 }
 
 /// The streams of the design, made or brought up to date.

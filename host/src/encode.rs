@@ -37,21 +37,42 @@ const NAME: &AsciiSet = &VALUE.add(b':');
 /// An event without data and one with empty data give the same message.
 ///
 /// The event is to have passed [`crate::event::validate`].
-pub fn binary(event: &Event) -> (HeaderMap, Bytes) {
+pub fn binary(event: Event) -> (HeaderMap, Bytes) {
+    let Event {
+        id,
+        source,
+        event_type,
+        subject,
+        time,
+        datacontenttype,
+        dataschema,
+        extensions,
+        data,
+    } = event;
     let mut headers = HeaderMap::new();
-    put(&mut headers, "specversion", SpecVersion::V10.as_str());
-    for (name, value) in core_attributes(event) {
-        put(&mut headers, name, value);
-    }
-    for (name, value) in &event.extensions {
-        match value {
-            AttributeValue::Text(text) => put(&mut headers, name, text),
-            AttributeValue::Boolean(_) | AttributeValue::Integer(_) => {
-                put(&mut headers, name, &value.to_string());
-            }
+    let core = [
+        ("specversion", Some(SpecVersion::V10.to_string())),
+        ("id", Some(id)),
+        ("source", Some(source)),
+        ("type", Some(event_type)),
+        ("subject", subject),
+        ("time", time),
+        ("datacontenttype", datacontenttype),
+        ("dataschema", dataschema),
+    ];
+    for (name, value) in core {
+        if let Some(value) = value {
+            put(&mut headers, name, value);
         }
     }
-    (headers, event.data.clone().unwrap_or_default())
+    for (name, value) in extensions {
+        let value = match value {
+            AttributeValue::Text(text) => text,
+            AttributeValue::Boolean(_) | AttributeValue::Integer(_) => value.to_string(),
+        };
+        put(&mut headers, &name, value);
+    }
+    (headers, data.unwrap_or_default())
 }
 
 /// The event in the JSON event format, on one line.
@@ -78,14 +99,18 @@ pub struct Message {
 
 impl Message {
     fn with(mut self, attribute: &str, value: &str) -> Self {
-        put(&mut self.headers, attribute, value);
+        put(&mut self.headers, attribute, value.to_owned());
         self
     }
 }
 
-fn put(headers: &mut HeaderMap, attribute: &str, value: &str) {
-    let value: Cow<'_, str> = utf8_percent_encode(value, VALUE).into();
-    let value = HeaderValue::from(value.into_owned());
+fn put(headers: &mut HeaderMap, attribute: &str, value: String) {
+    let encoded = match Cow::from(utf8_percent_encode(&value, VALUE)) {
+        // Nothing in it has to be encoded.
+        Cow::Borrowed(_) => None,
+        Cow::Owned(encoded) => Some(encoded),
+    };
+    let value = HeaderValue::from(encoded.unwrap_or(value));
     match header(attribute) {
         Some(name) => headers.insert(name, value),
         None => {

@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::Context;
-use axum::extract::Request;
-use axum::http::Method;
+use axum::http::{Method, Request};
 use axum::response::{IntoResponse, Response};
+use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -161,9 +161,8 @@ impl Gateway {
     }
 }
 
-async fn handle(parts: &Parts, request: Request) -> Response {
-    let uri = request.uri().clone();
-    let Some((kind, environment)) = path(uri.path()) else {
+async fn handle(parts: &Parts, request: Request<Incoming>) -> Response {
+    let Some((kind, environment)) = path(request.uri().path()) else {
         return Problem::NotFound.into_response();
     };
     let source = parts
@@ -188,7 +187,7 @@ impl Parts {
         &self,
         kind: SourceKind,
         source: Option<&Source>,
-        request: Request,
+        request: Request<Incoming>,
     ) -> Result<Response, Problem> {
         let (head, body) = request.into_parts();
         let source = source.filter(|source| source.admits(&head.uri, &head.headers));
@@ -219,9 +218,8 @@ impl Parts {
             .enumerate()
             .map(|(index, item)| match item {
                 Item::Event(event, subject) => {
-                    let outgoing = Outgoing::event(&event, subject);
-                    answer.event(*event, &outgoing.subject);
-                    outgoing
+                    answer.event(&event, &subject);
+                    Outgoing::event(*event, subject)
                 }
                 Item::Undecodable { bytes, error } => {
                     tracing::warn!(

@@ -95,7 +95,7 @@ impl Ledger {
             settled.state_keys.push(key.clone());
         }
         for (subject, event) in effects.emitted {
-            let (headers, payload) = encode::binary(&event);
+            let (headers, payload) = encode::binary(event);
             settled
                 .effects
                 .push(message::out(&subject, headers, payload, self.ttl));

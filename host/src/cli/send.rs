@@ -93,7 +93,7 @@ async fn publish(
     input: Input,
     no_dedup: bool,
 ) -> anyhow::Result<impl Future<Output = anyhow::Result<Sent>>> {
-    let (mut headers, payload) = encode::binary(&input.event);
+    let (mut headers, payload) = encode::binary(input.event.clone());
     if !no_dedup {
         headers.insert(NATS_MESSAGE_ID, input.event.message_id());
     }

@@ -46,7 +46,7 @@ fn structured_data(datacontenttype: Option<&str>, data: &[u8]) -> String {
 
 #[test]
 fn binary_headers_follow_the_nats_binding() {
-    let (headers, payload) = binary(&event());
+    let (headers, payload) = binary(event());
     for (name, value) in [
         ("ce-specversion", "1.0"),
         ("ce-id", "1"),
@@ -69,7 +69,7 @@ fn binary_headers_follow_the_nats_binding() {
     assert_eq!(headers.len(), 11);
     assert_eq!(payload.as_ptr(), event().data.unwrap().as_ptr());
     assert_eq!(
-        binary(&Event {
+        binary(Event {
             data: None,
             ..event()
         })
@@ -82,7 +82,7 @@ fn binary_headers_follow_the_nats_binding() {
 fn a_name_that_is_no_header_name_does_not_panic() {
     for name in ["a:b", "a b", "", "é", "a\r\nb: c"] {
         let extensions = vec![(name.to_owned(), AttributeValue::Boolean(true))];
-        let (headers, payload) = binary(&Event {
+        let (headers, payload) = binary(Event {
             extensions,
             ..event()
         });
@@ -171,7 +171,7 @@ fn the_sdk_writes_what_is_read() {
 #[test]
 fn both_ways_into_binary_mode_give_the_same_message() {
     let event = event();
-    let (headers, payload) = binary(&event);
+    let (headers, payload) = binary(event.clone());
     let through_the_sdk = BinaryDeserializer::deserialize_binary(&event, Message::default());
     assert_eq!(through_the_sdk.unwrap(), Message { headers, payload });
 }
@@ -238,7 +238,7 @@ proptest! {
     #[test]
     fn binary_round_trip(event in any_event()) {
         prop_assert_eq!(validate(&event), Ok(()));
-        let (headers, payload) = binary(&event);
+        let (headers, payload) = binary(event.clone());
         for (_, values) in headers.iter() {
             prop_assert!(values.iter().all(|value| value.as_str().bytes().all(|byte| (0x21..=0x7e).contains(&byte))));
         }

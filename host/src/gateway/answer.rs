@@ -1,12 +1,16 @@
 //! Takes what became of a request's events, gives its answer: 202, with what stands where.
 
-use axum::Json;
-use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::spool::gate::Kept;
 use crate::event::Event;
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// Bytes of an answer about one event, and some more.
+const SHORT: usize = 512;
 
 /// The answer in the making: items in the order of the body.
 #[derive(Debug, Default)]
@@ -51,10 +55,10 @@ struct DeadLetter<'a> {
 
 impl Answer {
     /// An event was made of the next part of the body.
-    pub(super) fn event(&mut self, event: Event, subject: &str) {
+    pub(super) fn event(&mut self, event: &Event, subject: &str) {
         self.items.push(Made::Event {
-            id: event.id,
-            event_type: event.event_type,
+            id: event.id.clone(),
+            event_type: event.event_type.clone(),
             subject: subject.to_owned(),
         });
     }
@@ -102,6 +106,8 @@ impl Answer {
                 }),
             }
         }
-        (StatusCode::ACCEPTED, Json(body)).into_response()
+        let mut json = Vec::with_capacity(SHORT);
+        serde_json::to_writer(&mut json, &body).expect("text and numbers always become JSON");
+        (StatusCode::ACCEPTED, [(CONTENT_TYPE, JSON)], json).into_response()
     }
 }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
 use axum::http::{HeaderMap, header};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use hyper::body::Incoming;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
@@ -40,7 +40,7 @@ pub(super) struct Read<'a> {
 pub(super) async fn read<'a>(
     memory: &'a Memory,
     headers: &HeaderMap,
-    body: Body,
+    body: Incoming,
 ) -> Result<Read<'a>, Problem> {
     let announced = headers
         .get(header::CONTENT_LENGTH)

@@ -315,7 +315,7 @@ impl Work<'_> {
         }
         let numbers: Vec<u64> = suspects.iter().map(|suspect| suspect.number).collect();
         let found = match self.drain.publisher.context() {
-            Some(context) => seen::in_events(&context, &suspects).await,
+            Some(context) => seen::in_events(context, &suspects).await,
             None => Err("the broker is away".to_owned()),
         };
         match found {

@@ -38,14 +38,15 @@ pub struct Outgoing {
 
 impl Outgoing {
     /// An event, in binary mode.
-    pub fn event(event: &Event, subject: String) -> Self {
+    pub fn event(event: Event, subject: String) -> Self {
+        let (message_id, key) = (event.message_id(), event.partition_key().to_owned());
         let (mut headers, payload) = encode::binary(event);
-        headers.insert(NATS_MESSAGE_ID, event.message_id());
+        headers.insert(NATS_MESSAGE_ID, message_id);
         Self {
             subject,
             headers,
             payload,
-            key: event.partition_key().to_owned(),
+            key,
         }
     }
 

@@ -2,10 +2,11 @@
 
 use std::collections::VecDeque;
 use std::future::IntoFuture as _;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use async_nats::Client;
 use async_nats::connection::State;
 use async_nats::jetstream::context::{PublishAckFuture, PublishError, PublishErrorKind};
 use async_nats::jetstream::publish::PublishAck;
@@ -64,6 +65,9 @@ pub enum Error {
 #[derive(Debug, Clone)]
 pub struct Publisher {
     broker: watch::Receiver<Option<Context>>,
+    /// The same once there is one, and its client: neither is exchanged, and each costs a
+    /// dozen counters to clone.
+    known: OnceLock<(Context, Client)>,
     /// How long a message waits for a broker that is away.
     away_patience: Duration,
     /// Largest message of the broker in bytes; 0 when it has to be asked.
@@ -76,6 +80,7 @@ impl Publisher {
         let away_patience = if waits { AWAY_PATIENCE } else { Duration::ZERO };
         Self {
             broker,
+            known: OnceLock::new(),
             away_patience,
             max_payload: Arc::default(),
         }
@@ -90,7 +95,7 @@ impl Publisher {
         let deadline = Instant::now() + PATIENCE;
         let context = self.connected().await?;
         let attempt = async {
-            let ack = self.send(&context, outgoing).await?;
+            let ack = self.send(context, outgoing).await?;
             self.stored(ack.await)
         };
         timeout_at(deadline, attempt).await.map_err(late)?
@@ -108,7 +113,7 @@ impl Publisher {
             if AHEAD <= under_way.len() {
                 stored.push(self.next(&mut under_way).await?);
             }
-            let sent = timeout(PATIENCE, self.send(&context, one)).await;
+            let sent = timeout(PATIENCE, self.send(context, one)).await;
             under_way.push_back(sent.map_err(late)??);
         }
         while !under_way.is_empty() {
@@ -172,19 +177,27 @@ impl Publisher {
     }
 
     /// The event store and the rest of the broker, once the host has been connected.
-    pub fn context(&self) -> Option<Context> {
-        self.broker.borrow().clone()
+    pub fn context(&self) -> Option<&Context> {
+        self.known().map(|(context, _)| context)
+    }
+
+    fn known(&self) -> Option<&(Context, Client)> {
+        if self.known.get().is_none() {
+            let context = self.broker.borrow().clone()?;
+            let client = context.client();
+            let _ = self.known.set((context, client));
+        }
+        self.known.get()
     }
 
     /// While the broker is away the client would keep what is published, and send all of it
     /// when it is back, whatever the senders were told meanwhile.
-    async fn connected(&self) -> Result<Context, Error> {
+    async fn connected(&self) -> Result<&Context, Error> {
         let deadline = Instant::now() + self.away_patience;
         loop {
-            let context = self.context();
-            let reason = match &context {
-                Some(context) if context.client().connection_state() == State::Connected => {
-                    return Ok(context.clone());
+            let reason = match self.known() {
+                Some((context, client)) if client.connection_state() == State::Connected => {
+                    return Ok(context);
                 }
                 Some(_) => "reconnecting",
                 None => "the host has not been connected since it started",

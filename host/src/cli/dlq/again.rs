@@ -35,7 +35,7 @@ pub(super) async fn through_the_gateway(
     let mut outgoing = Vec::with_capacity(items.len());
     for item in items {
         match item {
-            Item::Event(event, subject) => outgoing.push(Outgoing::event(&event, subject)),
+            Item::Event(event, subject) => outgoing.push(Outgoing::event(*event, subject)),
             Item::Undecodable { error, .. } => bail!(
                 "it is still not understood: {error}; have it sent again in a form that is, \
                  then discard it"

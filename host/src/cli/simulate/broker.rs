@@ -54,8 +54,9 @@ impl Broker {
     pub(super) fn message(&self, body: &Body) -> anyhow::Result<Message> {
         let (event, subject) = input::raw(&self.0.environment, &body.bytes)
             .with_context(|| format!("the {} that was made cannot be mapped", body.message))?;
-        let (mut headers, payload) = encode::binary(&event);
-        headers.insert(NATS_MESSAGE_ID, event.message_id());
+        let message_id = event.message_id();
+        let (mut headers, payload) = encode::binary(event);
+        headers.insert(NATS_MESSAGE_ID, message_id);
         Ok(Message {
             broker: self.clone(),
             place: (body.kind, body.message),
