@@ -14,6 +14,7 @@ use futures_util::StreamExt;
 
 use crate::claim_check;
 use crate::config::{Config, Nats};
+use crate::leases;
 
 /// The event store.
 pub const EVENTS: &str = "EVENTS";
@@ -88,6 +89,8 @@ pub struct Broker {
     pub events: Stream,
     /// The ledger.
     pub ledger: Stream,
+    /// The KV bucket `sluicegate`.
+    pub bucket: Stream,
 }
 
 impl Broker {
@@ -174,10 +177,13 @@ pub async fn provision(context: Context, config: &Config) -> Result<Broker, Erro
         stream: claim_check::STREAM,
         reason: error.to_string(),
     })?;
+    let bucket = leases::stream_config(config.nats.replicas);
+    let bucket = stream(&context, leases::STREAM, bucket).await?;
     Ok(Broker {
         context,
         events,
         ledger,
+        bucket,
     })
 }
 

@@ -5,6 +5,7 @@ mod check;
 mod connect;
 mod dlq;
 mod events;
+mod hosts;
 mod input;
 mod output;
 mod progress;
@@ -47,6 +48,8 @@ enum Verb {
     /// Dead letters: list, show, replay, discard.
     #[command(subcommand)]
     Dlq(dlq::Verb),
+    /// Which hosts are there, and which partitions each runs.
+    Hosts(hosts::Arguments),
 }
 
 impl Cli {
@@ -68,6 +71,7 @@ impl Cli {
             Verb::Test(args) => test::run(&args),
             Verb::Events(verb) => runtime.block_on(events::run(verb)),
             Verb::Dlq(verb) => runtime.block_on(dlq::run(verb)),
+            Verb::Hosts(arguments) => runtime.block_on(hosts::run(arguments)),
         };
         // A call that does not come back must not keep the process.
         runtime.shutdown_background();

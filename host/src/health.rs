@@ -17,7 +17,7 @@ pub enum Partition {
     /// Reads and commits.
     Running,
     /// Another host has it.
-    TakenOver,
+    Elsewhere,
 }
 
 /// The state of a host, shared by its parts.
@@ -72,6 +72,11 @@ impl Health {
         self.inner.lock().partitions.insert(name, state);
     }
 
+    /// A partition is not to run here at all.
+    pub fn forget(&self, name: &str) {
+        self.inner.lock().partitions.remove(name);
+    }
+
     /// All partitions are known now.
     pub fn started(&self) {
         self.inner.lock().started = true;
@@ -101,11 +106,8 @@ impl Health {
         }
         for (name, state) in &inner.partitions {
             match state {
-                Partition::Running => {}
+                Partition::Running | Partition::Elsewhere => {}
                 Partition::Starting => reasons.push(format!("partition {name} is starting")),
-                Partition::TakenOver => {
-                    reasons.push(format!("partition {name} was taken over by another host"));
-                }
             }
         }
         if inner.draining {

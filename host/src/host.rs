@@ -1,5 +1,6 @@
 //! Takes a config, gives a running host: wires the stages together.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,24 +8,24 @@ use async_nats::ServerAddr;
 use async_nats::jetstream::Context;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use self::own::own;
+use self::own::Owning;
 use self::start::{check_writable, connect, load};
 use crate::admin;
-use crate::broker::{self};
+use crate::broker;
+use crate::clock;
 use crate::config::{Config, LedgerMode, Server};
 use crate::gateway::{self, Gateway};
-use crate::health::{self, Health};
+use crate::health::Health;
+use crate::leases::{Lease, Leases};
 use crate::ledger::committer::Committer;
-use crate::ledger::subject::PartitionName;
 use crate::load;
 use crate::metrics::Metrics;
 use crate::nats_server::{self, NatsServer};
-use crate::ownership::shares;
 use crate::plugin::generation::Generation;
 
 mod own;
@@ -245,41 +246,74 @@ async fn work(
     let committer = shared
         .tracker
         .spawn(committer.run(incoming, shared.abort.clone()));
-    let mut partitions = JoinSet::new();
+    let (leases, keeper) = Leases::new(
+        lease(shared),
+        broker.client(),
+        broker.context.clone(),
+        broker.bucket.clone(),
+    );
+    let goodbye = shared.abort.child_token();
+    let mut keeping = shared.tracker.spawn(keeper.run(goodbye.clone()));
+    let owning = Owning {
+        shared: shared.clone(),
+        broker,
+        commits,
+        leases: leases.clone(),
+    };
+    let mut plugins = JoinSet::new();
     for generation in generations {
-        for share in shares(generation.manifest()) {
-            let name = PartitionName {
-                plugin: generation.manifest().name.clone(),
-                partition: share.partition,
-            };
-            let label = name.to_string();
-            shared.health.partition(label, health::Partition::Starting);
-            let (generation, commits) = (Arc::clone(&generation), commits.clone());
-            partitions.spawn(own(
-                shared.clone(),
-                broker.clone(),
-                commits,
-                generation,
-                share,
-                name,
-            ));
+        plugins.spawn(owning.clone().plugin(generation));
+    }
+    // The committer ends with the last of them.
+    drop(owning);
+    shared.health.started();
+    let working = async {
+        while let Some(ended) = plugins.join_next().await {
+            ended.map_err(|panicked| ended_by_itself("a plug-in", &panicked))??;
+        }
+        let committed = committer.await;
+        committed.map_err(|panicked| ended_by_itself("the committer", &panicked))?;
+        // Without a plug-in there is nothing to drain, but the operator may still look at it.
+        shared.drain.cancelled().await;
+        Ok::<(), Error>(())
+    };
+    let leaving = async {
+        shared.drain.cancelled().await;
+        leases.leave();
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        worked = working => worked?,
+        () = leaving => {}
+        ended = &mut keeping => {
+            let reason = ended.err().map_or("no reason".to_owned(), |panicked| panicked.to_string());
+            let task = "the keeper of this host's lease".to_owned();
+            return Err(Error::TaskEnded { task, reason });
         }
     }
-    drop(commits);
-    shared.health.started();
-    while let Some(ended) = partitions.join_next().await {
-        ended.map_err(|panicked| Error::TaskEnded {
-            task: "a partition".to_owned(),
-            reason: panicked.to_string(),
-        })?;
-    }
-    committer.await.map_err(|panicked| Error::TaskEnded {
-        task: "the committer".to_owned(),
-        reason: panicked.to_string(),
-    })?;
-    // Without a plug-in there is nothing to drain, but the operator may still look at it.
-    shared.drain.cancelled().await;
+    goodbye.cancel();
+    let _ = keeping.await;
     Ok(())
+}
+
+/// What this host says of itself at first.
+fn lease(shared: &Shared) -> Lease {
+    Lease {
+        id: Uuid::from_bytes(shared.owner).simple().to_string(),
+        name: shared.config.host.name.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        started: clock::rfc3339(clock::unix_millis()),
+        leaving: false,
+        plugins: BTreeMap::new(),
+        running: BTreeSet::new(),
+    }
+}
+
+fn ended_by_itself(task: &str, panicked: &JoinError) -> Error {
+    Error::TaskEnded {
+        task: task.to_owned(),
+        reason: panicked.to_string(),
+    }
 }
 
 /// Waits for the gateway, which ends only when it is told to.

@@ -33,6 +33,8 @@ pub mod outcome;
 
 pub mod backoff;
 
+pub mod breaker;
+
 pub mod ledger;
 
 pub mod encode;
@@ -40,6 +42,8 @@ pub mod encode;
 pub mod partition;
 
 pub mod ownership;
+
+pub mod leases;
 
 pub mod host;
 

@@ -57,6 +57,32 @@ impl Broker {
         Ok(broker)
     }
 
+    /// Starts three that are one cluster, and waits until it has a leader.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub async fn cluster() -> Result<[Self; 3]> {
+        let ports = [free_port()?, free_port()?, free_port()?];
+        let routes = ports.map(|port| format!("nats-route://127.0.0.1:{port}"));
+        let mut nodes = Vec::new();
+        for (number, port) in ports.iter().enumerate() {
+            let mut node = Self::not_started()?;
+            node.settings = format!(
+                "server_name: n{number}\ncluster {{ name: tests, listen: \"127.0.0.1:{port}\", \
+                 routes: [{}] }}\n",
+                routes.join(", ")
+            );
+            node.launch()?;
+            nodes.push(node);
+        }
+        for node in &mut nodes {
+            node.wait_up().await?;
+        }
+        nodes
+            .try_into()
+            .map_err(|_| anyhow::anyhow!("not three nodes"))
+    }
+
     /// A broker that is not there yet: its address is known, nothing listens on it.
     ///
     /// # Errors

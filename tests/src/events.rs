@@ -1,13 +1,20 @@
 //! Takes ids, keys and bodies, gives events in the broker.
 
-use anyhow::{Context, Result};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
 use async_nats::HeaderMap;
 use async_nats::jetstream::Context as JetStream;
 use bytes::Bytes;
+use futures_util::future::join_all;
 use serde_json::{Value, json};
+use tokio::time::{Instant, timeout};
 
 /// How many acknowledgements a publisher leaves open.
 const OUTSTANDING: usize = 500;
+
+/// An acknowledgement that takes longer does not come.
+const ONE_ACK: Duration = Duration::from_secs(2);
 
 /// One input: a binary-mode CloudEvent for the guests.
 #[derive(Debug, Clone)]
@@ -108,6 +115,37 @@ pub fn spread(count: u64, keys: u64) -> Vec<Input> {
 pub async fn publish(jetstream: &JetStream, inputs: &[Input]) -> Result<Vec<u64>> {
     let messages: Vec<Message> = inputs.iter().map(|input| input.message.clone()).collect();
     publish_messages(jetstream, &messages).await
+}
+
+/// Publishes in the given order within each key, however often the broker goes away meanwhile:
+/// `copy` and its id tell the broker which message it has already. No two of `inputs` may be
+/// of one key.
+///
+/// # Errors
+/// When the broker does not take one for a minute.
+pub async fn publish_surely(jetstream: &JetStream, inputs: &[Input], copy: u32) -> Result<()> {
+    let end = Instant::now() + Duration::from_secs(60);
+    let mut left: Vec<&Input> = inputs.iter().collect();
+    while !left.is_empty() {
+        ensure!(Instant::now() < end, "{} inputs were not taken", left.len());
+        let sent = left.iter().map(|input| async {
+            let Message {
+                subject,
+                mut headers,
+                body,
+            } = input.message.clone();
+            headers.insert("Nats-Msg-Id", format!("{}#{copy}", input.id));
+            let sent = async {
+                let ack = jetstream.publish_with_headers(subject, headers, body).await;
+                ack.ok()?.await.ok()
+            };
+            timeout(ONE_ACK, sent).await.ok().flatten().is_some()
+        });
+        let taken = join_all(sent).await;
+        let mut taken = taken.into_iter();
+        left.retain(|_| taken.next() == Some(false));
+    }
+    Ok(())
 }
 
 /// [`publish`] for messages that are no proper events.

@@ -91,6 +91,24 @@ impl Host {
         }
     }
 
+    /// SIGSTOP: it stands still, its connections stay.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn freeze(&self) -> Result<()> {
+        let process = self.process.as_ref();
+        process.context("the host does not run")?.freeze()
+    }
+
+    /// SIGCONT after [`Host::freeze`].
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn thaw(&self) -> Result<()> {
+        let process = self.process.as_ref();
+        process.context("the host does not run")?.thaw()
+    }
+
     /// SIGTERM, without waiting.
     ///
     /// # Errors

@@ -6,7 +6,7 @@
 //!
 //! In the order in which a test uses them: [`environment`] finds the programs,
 //! [`broker`], [`setup`] and [`host`] run them (as [`process`]es, most often both on one
-//! [`stage`]), [`proxy`] stands between the two, [`events`] publishes inputs for the
+//! [`stage`], or several hosts as a [`fleet`]), [`proxy`] stands between the two, [`events`] publishes inputs for the
 //! [`guests`], [`outputs`] and [`metrics`] show what became of them, [`wait`] waits for it,
 //! [`checks`] judges it. [`sluice`] runs the other verbs of the command line, [`component`]
 //! forges plug-in files.
@@ -22,6 +22,7 @@ pub mod checks;
 pub mod component;
 pub mod environment;
 pub mod events;
+pub mod fleet;
 pub mod formats;
 pub mod gateway;
 pub mod guests;
@@ -42,6 +43,7 @@ pub mod wire;
 pub use answer::Answer;
 pub use broker::Broker;
 pub use events::Input;
+pub use fleet::Fleet;
 pub use gateway::{Gateway, Source};
 pub use host::Host;
 pub use setup::Setup;

@@ -273,8 +273,21 @@ pub async fn wait_dead_letters(
 /// # Errors
 /// When the broker does not answer.
 pub async fn state(jetstream: &JetStream, plugin: &str, key: &str) -> Result<Option<Bytes>> {
+    state_of(jetstream, plugin, 0, key).await
+}
+
+/// [`state`] of another partition than the first.
+///
+/// # Errors
+/// When the broker does not answer.
+pub async fn state_of(
+    jetstream: &JetStream,
+    plugin: &str,
+    partition: u32,
+    key: &str,
+) -> Result<Option<Bytes>> {
     let ledger = jetstream.get_stream_no_info("LEDGER").await?;
-    let subject = format!("ledger.{plugin}.0.state.{key}");
+    let subject = format!("ledger.{plugin}.{partition}.state.{key}");
     match ledger.get_last_raw_message_by_subject(&subject).await {
         Ok(message) => Ok(Some(message.payload)),
         Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),

@@ -15,6 +15,7 @@ use crate::host::Host;
 #[derive(Debug, Clone)]
 pub struct Setup {
     nats_url: String,
+    replicas: u8,
     name: String,
     grace: String,
     events: String,
@@ -23,6 +24,7 @@ pub struct Setup {
     sources: Vec<Source>,
     gateway: String,
     sections: String,
+    variables: Vec<(String, String)>,
 }
 
 /// The ports that a host was given when its folder was written.
@@ -37,6 +39,7 @@ impl Setup {
     pub fn new(nats_url: impl Into<String>) -> Self {
         Self {
             nats_url: nats_url.into(),
+            replicas: 1,
             name: "host-1".to_owned(),
             grace: "10s".to_owned(),
             events: "max_bytes = \"1GiB\"".to_owned(),
@@ -45,6 +48,7 @@ impl Setup {
             sources: Vec::new(),
             gateway: String::new(),
             sections: String::new(),
+            variables: Vec::new(),
         }
     }
 
@@ -101,6 +105,20 @@ impl Setup {
         self
     }
 
+    /// So many copies of each stream, on a broker that is a cluster.
+    #[must_use]
+    pub fn replicas(mut self, replicas: u8) -> Self {
+        self.replicas = replicas;
+        self
+    }
+
+    /// A variable in the environment of the host.
+    #[must_use]
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// Another name than the harness's `host-1`.
     #[must_use]
     pub fn named(mut self, name: &str) -> Self {
@@ -138,11 +156,12 @@ impl Setup {
         Ok(host)
     }
 
-    /// The variables that the host's process has to have: the keys of the sources.
+    /// The variables that the host's process has to have, the keys of the sources among them.
     pub(crate) fn variables(&self) -> Vec<(String, String)> {
         let numbered = self.sources.iter().enumerate();
         numbered
             .map(|(number, source)| (Source::variable(number), source.key().to_owned()))
+            .chain(self.variables.clone())
             .collect()
     }
 
@@ -162,7 +181,11 @@ impl Setup {
 
     fn config(&self, folder: &Path, ports: Ports) -> Result<String> {
         let mut config = String::new();
-        writeln!(config, "[nats]\nurl = {:?}", self.nats_url)?;
+        writeln!(
+            config,
+            "[nats]\nurl = {:?}\nreplicas = {}",
+            self.nats_url, self.replicas
+        )?;
         writeln!(
             config,
             "[host]\nname = {:?}\ndata_dir = {:?}",

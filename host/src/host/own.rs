@@ -1,105 +1,228 @@
-//! Takes a partition that is this host's, gives its runs: claimed, worked on, drained or lost.
+//! Takes a plug-in, gives the runs of its partitions on this host: waited for, claimed, worked on, let go of.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
-use super::{Shared, WAIT_FIRST, chain, pause};
+use super::{Error, Shared, WAIT_FIRST, chain, ended_by_itself, pause};
 use crate::broker::Broker;
 use crate::health;
-use crate::ledger::claim::{Claim, Claimant, claim};
+use crate::leases::{Leases, Turn};
+use crate::ledger::claim::{self, Claim, Claimant, claim};
 use crate::ledger::committer::Commit;
 use crate::ledger::subject::PartitionName;
 use crate::ledger::writer::{self, Grouping, Writer};
-use crate::ownership::Share;
+use crate::ownership::{Share, shares};
 use crate::partition::{Partition, Parts};
 use crate::plugin::generation::Generation;
 use crate::route;
 
-/// Takes one partition over and runs it.
-pub(super) async fn own(
-    shared: Shared,
-    broker: Broker,
-    commits: mpsc::Sender<Commit>,
-    generation: Arc<Generation>,
-    share: Share,
-    name: PartitionName,
-) {
-    let label = name.to_string();
-    let Some(claim) = take_over(&shared, &broker, &name).await else {
-        return;
-    };
-    let grouping = Grouping {
-        events: shared.config.ledger.commit_events,
-        delay: shared.config.ledger.commit_delay,
-    };
-    let writer = Writer::new(
-        Arc::clone(&claim.ledger),
-        commits,
-        shared.owner,
-        claim.log,
-        claim.position.clone(),
-        grouping,
-    );
-    let metrics = shared.metrics.plugin(&name.plugin);
-    let parts = Parts {
-        subjects: route::subjects(generation.manifest(), &share.slots),
-        generation,
-        context: broker.context.clone(),
-        events: broker.events.clone(),
-        ledger_stream: broker.ledger.clone(),
-        max_payload: broker.max_payload(),
-        metrics,
-        tracker: shared.tracker.clone(),
-    };
-    tracing::info!(
-        partition = label,
-        floor = claim.position.floor(),
-        waiting = claim.waiting.len(),
-        "partition taken over"
-    );
-    let partition = Partition::new(parts, claim, writer);
-    let running = health::Partition::Running;
-    shared.health.partition(label.clone(), running);
-    match partition.run(shared.drain.clone()).await {
-        Ok(()) => tracing::info!(partition = label, "partition drained"),
-        Err(writer::Error::Stopped) => {}
-        Err(writer::Error::Fenced(fenced)) => {
-            tracing::error!(partition = label, "{fenced}; this host leaves it");
-            let taken = health::Partition::TakenOver;
-            shared.health.partition(label, taken);
-        }
-    }
+/// A host that is to let go of a partition waits for the calls that run, each of which ends
+/// within its timeout; this is for their commit.
+const LET_GO: Duration = Duration::from_secs(5);
+/// After another host took a partition over that this one holds to be its own: by then they
+/// see the same hosts.
+const AFTER_FENCE: Duration = Duration::from_secs(1);
+
+/// What the partitions of a host work with.
+#[derive(Clone)]
+pub(super) struct Owning {
+    pub(super) shared: Shared,
+    pub(super) broker: Broker,
+    pub(super) commits: mpsc::Sender<Commit>,
+    pub(super) leases: Leases,
 }
 
-/// Claims a partition, as often as it takes. None when the host is stopping.
-async fn take_over(shared: &Shared, broker: &Broker, name: &PartitionName) -> Option<Claim> {
-    let claimant = Claimant {
-        context: &broker.context,
-        ledger: &broker.ledger,
-        owner: shared.owner,
-        dedup_window: shared.config.ledger.dedup_window,
-    };
-    let mut wait = WAIT_FIRST;
-    loop {
-        let attempt = async {
-            let info = broker.events.get_info().await;
-            let first = info
-                .map_err(|error| error.to_string())?
-                .state
-                .first_sequence;
-            // A plug-in that nobody has ever run begins with the oldest event.
-            let claimed = claim(&claimant, name.clone(), first.saturating_sub(1)).await;
-            claimed.map_err(|error| chain(&error))
+impl Owning {
+    /// Runs the partitions of a plug-in whenever they are this host's, until it stops.
+    pub(super) async fn plugin(self, generation: Arc<Generation>) -> Result<(), Error> {
+        let plugin = generation.manifest().name.clone();
+        let named = |share: &Share| PartitionName {
+            plugin: plugin.clone(),
+            partition: share.partition,
         };
-        let error = tokio::select! {
-            claimed = attempt => match claimed {
-                Ok(claim) => return Some(claim),
-                Err(error) => error,
-            },
-            () = shared.drain.cancelled() => return None,
+        let shares = shares(generation.manifest());
+        let health = &self.shared.health;
+        for name in shares.iter().map(named) {
+            health.partition(name.to_string(), health::Partition::Starting);
+        }
+        let wanted = generation.manifest().delivery.partitions;
+        let Some(found) = self.divided(&plugin, wanted).await else {
+            return Ok(());
         };
-        tracing::warn!(partition = %name, %error, retry_in = ?wait, "not taken over yet");
-        pause(shared, &mut wait).await?;
+        if found != wanted {
+            let error = format!(
+                "its ledger is divided into {found} partitions, and the manifest says \
+                 partitions = {wanted}; set it to {found} again, or give the plug-in a new name: \
+                 positions and state belong to the partitions that they were written in"
+            );
+            tracing::error!(plugin, error, "plug-in refused; the others run");
+            for name in shares.iter().map(named) {
+                health.forget(&name.to_string());
+            }
+            health.refused(plugin, error);
+            return Ok(());
+        }
+        self.leases.offer(&plugin, wanted);
+        let mut partitions = JoinSet::new();
+        for share in shares {
+            let name = named(&share);
+            let partition = self.clone().partition(Arc::clone(&generation), share, name);
+            partitions.spawn(partition);
+        }
+        // Their senders are what the committer waits for.
+        drop(self);
+        while let Some(ended) = partitions.join_next().await {
+            ended.map_err(|panicked| ended_by_itself("a partition", &panicked))?;
+        }
+        Ok(())
+    }
+
+    /// Runs one partition whenever it is this host's.
+    async fn partition(self, generation: Arc<Generation>, share: Share, name: PartitionName) {
+        let label = name.to_string();
+        let (health, drain) = (&self.shared.health, &self.shared.drain);
+        let patience = generation.manifest().delivery.timeout + LET_GO;
+        let mut turns = self.leases.turns(name.clone());
+        loop {
+            let ours = turns.ours(patience, |turn| {
+                let state = match turn {
+                    Turn::Of(_) => health::Partition::Elsewhere,
+                    Turn::Ours | Turn::After(_) | Turn::Unknown => health::Partition::Starting,
+                };
+                health.partition(label.clone(), state);
+            });
+            tokio::select! {
+                () = ours => {}
+                () = drain.cancelled() => return,
+            }
+            let Some(claim) = self.take_over(&name).await else {
+                return;
+            };
+            self.leases.runs(&name, true);
+            health.partition(label.clone(), health::Partition::Running);
+            let ending = drain.child_token();
+            let partition = self.started(Arc::clone(&generation), &share, &name, claim);
+            let mut running = pin!(partition.run(ending.clone()));
+            let result = tokio::select! {
+                result = &mut running => result,
+                () = turns.lost() => {
+                    ending.cancel();
+                    running.await
+                }
+            };
+            self.leases.runs(&name, false);
+            match result {
+                Ok(()) if drain.is_cancelled() => {
+                    tracing::info!(partition = label, "partition drained");
+                    return;
+                }
+                Ok(()) => tracing::info!(partition = label, "partition let go of"),
+                Err(writer::Error::Stopped) => return,
+                Err(writer::Error::Fenced(fenced)) => {
+                    tracing::warn!(partition = label, "{fenced}; this host leaves it");
+                    health.partition(label.clone(), health::Partition::Starting);
+                    tokio::select! {
+                        () = tokio::time::sleep(AFTER_FENCE) => {}
+                        () = drain.cancelled() => return,
+                    }
+                }
+            }
+        }
+    }
+
+    /// The partition at work, from where the claim says.
+    fn started(
+        &self,
+        generation: Arc<Generation>,
+        share: &Share,
+        name: &PartitionName,
+        claim: Claim,
+    ) -> Partition {
+        let (shared, broker) = (&self.shared, &self.broker);
+        let grouping = Grouping {
+            events: shared.config.ledger.commit_events,
+            delay: shared.config.ledger.commit_delay,
+        };
+        let writer = Writer::new(
+            Arc::clone(&claim.ledger),
+            self.commits.clone(),
+            shared.owner,
+            claim.log,
+            claim.position.clone(),
+            grouping,
+        );
+        let parts = Parts {
+            subjects: route::subjects(generation.manifest(), &share.slots),
+            generation,
+            context: broker.context.clone(),
+            events: broker.events.clone(),
+            ledger_stream: broker.ledger.clone(),
+            max_payload: broker.max_payload(),
+            metrics: shared.metrics.plugin(&name.plugin),
+            tracker: shared.tracker.clone(),
+        };
+        tracing::info!(
+            partition = %name,
+            floor = claim.position.floor(),
+            waiting = claim.waiting.len(),
+            "partition taken over"
+        );
+        Partition::new(parts, claim, writer)
+    }
+
+    /// Claims a partition, as often as it takes. None when the host is stopping.
+    async fn take_over(&self, name: &PartitionName) -> Option<Claim> {
+        let mut wait = WAIT_FIRST;
+        loop {
+            let attempt = async {
+                let info = self.broker.events.get_info().await;
+                let first = info
+                    .map_err(|error| error.to_string())?
+                    .state
+                    .first_sequence;
+                // A plug-in that nobody has ever run begins with the oldest event.
+                let start = first.saturating_sub(1);
+                let claimed = claim(&self.claimant(), name.clone(), start).await;
+                claimed.map_err(|error| chain(&error))
+            };
+            let error = tokio::select! {
+                claimed = attempt => match claimed {
+                    Ok(claim) => return Some(claim),
+                    Err(error) => error,
+                },
+                () = self.shared.drain.cancelled() => return None,
+            };
+            tracing::warn!(partition = %name, %error, retry_in = ?wait, "not taken over yet");
+            pause(&self.shared, &mut wait).await?;
+        }
+    }
+
+    /// Into how many partitions the plug-in's ledger is divided. None when the host is stopping.
+    async fn divided(&self, plugin: &str, wanted: u8) -> Option<u8> {
+        let (claimant, mut wait) = (self.claimant(), WAIT_FIRST);
+        loop {
+            let error = tokio::select! {
+                found = claim::partitions(&claimant, plugin, wanted) => match found {
+                    Ok(found) => return Some(found),
+                    Err(error) => chain(&error),
+                },
+                () = self.shared.drain.cancelled() => return None,
+            };
+            tracing::warn!(plugin, %error, retry_in = ?wait, "the ledger is not reached yet");
+            pause(&self.shared, &mut wait).await?;
+        }
+    }
+
+    fn claimant(&self) -> Claimant<'_> {
+        Claimant {
+            context: &self.broker.context,
+            ledger: &self.broker.ledger,
+            owner: self.shared.owner,
+            dedup_window: self.shared.config.ledger.dedup_window,
+        }
     }
 }

@@ -15,7 +15,7 @@ use super::message::{self, Retry, is_tombstone};
 use super::position::Position;
 use super::staging::Staging;
 use super::state::StateCache;
-use super::subject::{PartitionName, retry_sequence};
+use super::subject::{self, PartitionName, retry_sequence};
 use super::{LEAST_TTL, Ledger};
 use crate::broker::read_all;
 use crate::clock;
@@ -121,6 +121,36 @@ pub async fn claim(
         position,
         log,
         waiting,
+    })
+}
+
+/// How many partitions the plug-in's ledger is divided into: as `wanted`, if it is new. Each
+/// partition has its own slots, positions and state, so a plug-in that went on with another
+/// number would pass some events over, and read state that belongs to other keys.
+pub async fn partitions(claimant: &Claimant<'_>, plugin: &str, wanted: u8) -> Result<u8, Error> {
+    let name = PartitionName {
+        plugin: plugin.to_owned(),
+        partition: 0,
+    };
+    match batch::one(claimant.context, &message::partitions(plugin, wanted)).await {
+        Ok(_) => return Ok(wanted),
+        Err(Failure::WrongSequence) => {}
+        Err(source) => {
+            return Err(Error::Write {
+                name: name.to_string(),
+                source,
+            });
+        }
+    }
+    let subject = subject::partitions(plugin);
+    let found = claimant.ledger.get_last_raw_message_by_subject(&subject);
+    let found = found.await.map_err(|error| unread(&name, error))?;
+    let text = String::from_utf8_lossy(&found.payload);
+    text.parse().map_err(|_| {
+        unread(
+            &name,
+            format!("{subject} holds {text:?}, expected a number"),
+        )
     })
 }
 

@@ -19,6 +19,9 @@ use super::entry::Entry;
 use super::message::Message;
 use crate::metrics::Metrics;
 
+#[cfg(debug_assertions)]
+mod broken;
+
 /// The server takes this many messages in one batch.
 pub const MAX_BATCH_MESSAGES: usize = 1_000;
 /// A batch is held in memory by the server until it is whole.
@@ -172,6 +175,10 @@ impl Committer {
     }
 
     async fn write(&self, group: &[Commit]) -> Result<u64, Failure> {
+        #[cfg(debug_assertions)]
+        if broken::is_wanted() {
+            return broken::write(&self.context, group).await;
+        }
         match group {
             [only] if only.effects.is_empty() => batch::one(&self.context, &only.log).await,
             several => {

@@ -72,17 +72,12 @@ pub struct Retry {
 
 /// A log message: the fence is its expectation about the subject's last sequence.
 pub fn log(name: &PartitionName, expected: u64, body: Vec<u8>) -> Message {
-    let mut headers = HeaderMap::new();
-    headers.insert(
-        header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE,
-        expected.to_string(),
-    );
-    Message {
-        subject: name.log(),
-        headers,
-        payload: body.into(),
-        replaces: false,
-    }
+    fenced(name.log(), expected, body.into())
+}
+
+/// How many partitions a plug-in's ledger is divided into; only the first is taken.
+pub fn partitions(plugin: &str, count: u8) -> Message {
+    fenced(subject::partitions(plugin), 0, count.to_string().into())
 }
 
 /// The new value of a state key, or its end.
@@ -120,6 +115,20 @@ pub fn dead(
 /// Whether a message says "nothing here any more".
 pub fn is_tombstone(headers: &HeaderMap) -> bool {
     headers.get(TOMBSTONE).is_some()
+}
+
+fn fenced(subject: String, expected: u64, payload: Bytes) -> Message {
+    let mut headers = HeaderMap::new();
+    headers.insert(
+        header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE,
+        expected.to_string(),
+    );
+    Message {
+        subject,
+        headers,
+        payload,
+        replaces: false,
+    }
 }
 
 fn replacing(subject: String, value: Option<Bytes>) -> Message {

@@ -6,7 +6,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 const TOKEN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'_').remove(b'-').remove(b'/');
 
 /// One partition of one plug-in.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PartitionName {
     /// The plug-in's name.
     pub plugin: String,
@@ -45,6 +45,11 @@ impl std::fmt::Display for PartitionName {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "{}/{}", self.plugin, self.partition)
     }
+}
+
+/// Where it stands how many partitions the plug-in's ledger is divided into.
+pub fn partitions(plugin: &str) -> String {
+    format!("ledger.{plugin}.partitions")
 }
 
 /// Where a dead letter goes; it reaches `DEADLETTER` without the first token.
