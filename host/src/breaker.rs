@@ -1,11 +1,11 @@
 //! Takes how a plug-in's calls end, gives whether new ones may start: where all fail, one tries for all.
 //!
 //! When what a plug-in depends on is down, it answers every event with "retry", and attempts
-//! would be burnt on nothing. So when [`ENOUGH`] different events have failed so with nothing
-//! between them that came to an end, the circuit opens: little more is read, one call at a time
-//! is started, further and further apart, and a failure does not count against its event. The
-//! first call that comes to an end closes it again. After [`FORGIVING`] failures count again,
-//! so that events which can never succeed do not hold the others up for ever.
+//! would be burnt on nothing. So when [`ENOUGH`] different events have failed so for [`LONG`],
+//! with nothing between them that came to an end, the circuit opens: little more is read, one
+//! call at a time is started, further and further apart, and a failure does not count against
+//! its event. The first call that comes to an end closes it again. After [`FORGIVING`] failures
+//! count again, so that events which can never succeed do not hold the others up for ever.
 //!
 //! Without a clock and without I/O.
 
@@ -15,6 +15,8 @@ use crate::lane::Millis;
 
 /// Different events that failed, without one that came to an end between them.
 const ENOUGH: usize = 10;
+/// And for how long: a burst of events that all succeed at their second attempt is no outage.
+const LONG: Duration = Duration::from_secs(2);
 /// Until the first call that tries.
 const WAIT_FIRST: Duration = Duration::from_secs(1);
 /// Between two of them at most.
@@ -29,8 +31,10 @@ pub struct Breaker(State);
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum State {
     Closed {
-        /// The events that failed since one came to an end, each once.
+        /// Some of the events that failed since one came to an end, each once.
         failing: Vec<u64>,
+        /// When the first of them did.
+        since: Millis,
     },
     Open {
         since: Millis,
@@ -55,6 +59,7 @@ impl Default for Breaker {
     fn default() -> Self {
         Self(State::Closed {
             failing: Vec::new(),
+            since: 0,
         })
     }
 }
@@ -99,11 +104,14 @@ impl Breaker {
     /// The plug-in asked for another attempt at this event.
     pub fn failed(&mut self, event: u64, now: Millis) -> Failed {
         match &mut self.0 {
-            State::Closed { failing } => {
-                if !failing.contains(&event) {
+            State::Closed { failing, since } => {
+                if failing.is_empty() {
+                    *since = now;
+                }
+                if failing.len() < ENOUGH && !failing.contains(&event) {
                     failing.push(event);
                 }
-                if failing.len() < ENOUGH {
+                if failing.len() < ENOUGH || now < after(*since, LONG) {
                     return Failed::Counts;
                 }
                 self.0 = State::Open {
@@ -148,18 +156,21 @@ mod tests {
 
     fn opened() -> Breaker {
         let mut breaker = Breaker::default();
-        for event in 1..10 {
+        for event in 1..50 {
             assert_eq!(breaker.failed(event, 0), Failed::Counts);
         }
+        assert_eq!(breaker.failed(1, 1_999), Failed::Counts);
         assert!(breaker.is_closed());
-        assert_eq!(breaker.failed(10, 0), Failed::Opens);
+        assert_eq!(breaker.failed(1, START), Failed::Opens);
         breaker
     }
+
+    const START: Millis = 2_000;
 
     #[test]
     fn one_tries_for_all_further_and_further_apart() {
         let mut breaker = opened();
-        let (mut now, mut wait) = (0, 1_000);
+        let (mut now, mut wait) = (START, 1_000);
         for next in [2_000, 4_000, 8_000, 16_000, 30_000, 30_000] {
             assert_eq!(breaker.opens_up(now), Some(now + wait));
             assert!(!breaker.may_start(now + wait - 1));
@@ -179,8 +190,8 @@ mod tests {
     #[test]
     fn one_event_that_fails_for_ever_opens_nothing() {
         let mut breaker = Breaker::default();
-        for _ in 0..200 {
-            assert_eq!(breaker.failed(1, 0), Failed::Counts);
+        for now in 0..200 {
+            assert_eq!(breaker.failed(1, now * 1_000), Failed::Counts);
         }
     }
 
@@ -191,7 +202,7 @@ mod tests {
             if n % 10 == 0 {
                 breaker.succeeded();
             } else {
-                assert_eq!(breaker.failed(n, 0), Failed::Counts);
+                assert_eq!(breaker.failed(n, n * 1_000), Failed::Counts);
             }
         }
     }
@@ -199,17 +210,17 @@ mod tests {
     #[test]
     fn what_was_under_way_neither_counts_nor_waits() {
         let mut breaker = opened();
-        assert!(matches!(breaker.failed(11, 500), Failed::Forgiven(_)));
-        assert_eq!(breaker.opens_up(500), Some(1_000));
+        assert!(matches!(breaker.failed(11, 2_500), Failed::Forgiven(_)));
+        assert_eq!(breaker.opens_up(2_500), Some(3_000));
         breaker.started();
-        breaker.said_nothing(1_200);
-        assert!(breaker.may_start(1_200));
+        breaker.said_nothing(3_200);
+        assert!(breaker.may_start(3_200));
     }
 
     #[test]
     fn after_an_hour_failures_count() {
         let mut breaker = opened();
-        let hour = 3_600_000;
+        let hour = START + 3_600_000;
         breaker.started();
         assert!(matches!(breaker.failed(1, hour - 1), Failed::Forgiven(_)));
         breaker.started();

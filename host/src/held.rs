@@ -27,6 +27,8 @@ pub struct Held {
     pub sequence: u64,
     /// Attempts that have failed.
     pub attempts: u32,
+    /// Those of them that do not count against the event.
+    pub forgiven: u32,
     /// Unix milliseconds of the first attempt, or of the arrival.
     pub first: u64,
     /// Unix milliseconds of its arrival in the store, from which its `ttl` counts.
@@ -119,11 +121,17 @@ impl Body {
 }
 
 impl Held {
+    /// Failed attempts that count.
+    pub fn counted(&self) -> u32 {
+        self.attempts.saturating_sub(self.forgiven)
+    }
+
     /// A delivery that has just been read.
     pub fn new(sequence: u64, published: u64) -> Self {
         Self {
             sequence,
             attempts: 0,
+            forgiven: 0,
             first: clock::unix_millis(),
             published,
             event_time: published,
@@ -153,7 +161,7 @@ impl Held {
     /// What is to be written down of it.
     pub fn retry(&self, due: u64) -> Retry {
         Retry {
-            attempts: self.attempts,
+            attempts: self.counted(),
             due,
             first: self.first,
             key: self.key.clone(),

@@ -121,6 +121,16 @@ impl<T> Lanes<T> {
         );
     }
 
+    /// Has the lane come next whose head comes first by `rank`, of those that may run.
+    pub fn prefer(&mut self, rank: impl Fn(&T) -> u32) {
+        let head = |id: &LaneId| self.lanes.get(id)?.queue.front().map(&rank);
+        let first = self.ready.iter().enumerate();
+        let first = first.min_by_key(|(_, id)| head(id)).map(|(at, _)| at);
+        if let Some(id) = first.and_then(|at| self.ready.remove(at)) {
+            self.ready.push_front(id);
+        }
+    }
+
     /// The next lane whose head may run, now marked as running.
     pub fn start_next(&mut self) -> Option<(LaneId, &mut T)> {
         let id = self.ready.pop_front()?;
@@ -244,6 +254,21 @@ mod tests {
             lanes.start_next().map(|(id, item)| (id, *item)),
             Some((1, "a2"))
         );
+    }
+
+    #[test]
+    fn one_that_is_preferred_comes_next_and_the_others_keep_their_order() {
+        let mut lanes = Lanes::default();
+        for (id, item) in [(1, 5), (2, 3), (3, 3), (4, 9)] {
+            lanes.push(id, item);
+        }
+        lanes.prefer(|item| *item);
+        let mut started = Vec::new();
+        while let Some((id, _)) = lanes.start_next() {
+            started.push(id);
+        }
+        assert_eq!(started, [2, 1, 3, 4]);
+        lanes.prefer(|item| *item);
     }
 
     #[test]

@@ -60,6 +60,7 @@ pub struct Metrics {
     commit_events: Histogram,
     commit_duration: Histogram,
     lanes_parked: Family<Plugin, Gauge>,
+    circuits_open: Family<Plugin, Gauge>,
     in_flight: Family<Plugin, Gauge>,
     lag: Family<Plugin, Gauge>,
     memory: Family<Plugin, Gauge>,
@@ -89,7 +90,8 @@ impl Default for Metrics {
         let call_duration = Family::new_with_constructor(seconds as fn() -> Histogram);
         let end_to_end = Family::new_with_constructor(seconds as fn() -> Histogram);
         let (commit_events, commit_duration) = (counts(), seconds());
-        let (lanes_parked, in_flight, lag, memory) = (
+        let (lanes_parked, in_flight, lag, circuits_open, memory) = (
+            Family::default(),
             Family::default(),
             Family::default(),
             Family::default(),
@@ -160,6 +162,11 @@ impl Default for Metrics {
             "Events in the store that were not read yet",
             Family::clone(&lag),
         );
+        all.register(
+            "circuits_open",
+            "Partitions whose circuit breaker is open",
+            Family::clone(&circuits_open),
+        );
         all.register_with_unit(
             "plugin_memory",
             "Linear memory of the instance that was called last",
@@ -209,6 +216,7 @@ impl Default for Metrics {
             commit_events,
             commit_duration,
             lanes_parked,
+            circuits_open,
             in_flight,
             lag,
             memory,
@@ -268,6 +276,7 @@ impl Metrics {
             lanes_parked: self.lanes_parked.get_or_create(&label).clone(),
             in_flight: self.in_flight.get_or_create(&label).clone(),
             lag: self.lag.get_or_create(&label).clone(),
+            circuits_open: self.circuits_open.get_or_create(&label).clone(),
             memory: self.memory.get_or_create(&label).clone(),
             dead_letters: self.dead_letters.clone(),
             label,
@@ -300,6 +309,7 @@ mod tests {
             parked: 1,
             in_flight: 2,
             lag: 3,
+            open: 1,
         };
         plugin.standing(Standing::default(), now);
         let source = metrics.source("fno", "contoso");
@@ -321,6 +331,7 @@ mod tests {
             "sluicegate_lanes_parked{plugin=\"p\"} 1",
             "sluicegate_in_flight{plugin=\"p\"} 2",
             "sluicegate_lag_events{plugin=\"p\"} 3",
+            "sluicegate_circuits_open{plugin=\"p\"} 1",
             "sluicegate_plugin_memory_bytes{plugin=\"p\"} 65536",
             "sluicegate_reruns_total{plugin=\"p\"} 1",
             "sluicegate_gateway_requests_total{kind=\"fno\",environment=\"contoso\",status=\"202\"} 1",

@@ -15,12 +15,12 @@ use tokio_util::task::TaskTracker;
 
 use self::housekeeping::{HOUSEKEEPING, REPORT};
 use self::loading::Loaded;
-use crate::backoff;
+use crate::breaker::Breaker;
 use crate::clock;
 use crate::cursor::{Cursor, Delivery, Read};
 use crate::decode::decode;
 use crate::held::{Body, Held};
-use crate::lane::{LaneId, Lanes};
+use crate::lane::Lanes;
 use crate::ledger::Ledger;
 use crate::ledger::claim::Claim;
 use crate::ledger::message::Retry;
@@ -28,11 +28,11 @@ use crate::ledger::reason::Reason;
 use crate::ledger::writer::{self, Writer};
 use crate::manifest::Manifest;
 use crate::metrics::{PluginMetrics, Standing};
-use crate::outcome::Outcome;
 use crate::plugin::generation::Generation;
 use crate::plugin::runners::{Finished, Runners};
 use crate::route::{self, Route};
 
+mod concluding;
 mod housekeeping;
 mod loading;
 
@@ -44,8 +44,6 @@ const MAX_BODY_BYTES: usize = 32 << 20;
 const MAX_PARKED_BODIES: usize = 512;
 /// Deliveries held in lanes, written down or not; reading stops there.
 const MAX_HELD: usize = 200_000;
-/// After trouble of the host's own, the same attempt follows this much later.
-const AGAIN: Duration = Duration::from_millis(250);
 
 /// What a partition works with.
 pub struct Parts {
@@ -84,6 +82,7 @@ pub struct Partition {
     bodies: usize,
     body_bytes: usize,
     behind: u64,
+    breaker: Breaker,
     reported: Standing,
     draining: bool,
 }
@@ -125,6 +124,7 @@ impl Partition {
             bodies: 0,
             body_bytes: 0,
             behind: 0,
+            breaker: Breaker::default(),
             reported: Standing::default(),
             draining: false,
         };
@@ -134,6 +134,12 @@ impl Partition {
 
     /// Works until it is drained, or until somebody else owns the partition.
     pub async fn run(mut self, drain: CancellationToken) -> Result<(), writer::Error> {
+        let result = self.work(drain).await;
+        self.report(Standing::default());
+        result
+    }
+
+    async fn work(&mut self, drain: CancellationToken) -> Result<(), writer::Error> {
         let mut report = interval(REPORT);
         let mut housekeeping = interval(HOUSEKEEPING);
         housekeeping.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -142,7 +148,6 @@ impl Partition {
             self.dispatch();
             self.writer.start(self.draining).await?;
             if self.draining && self.in_flight == 0 && self.writer.is_idle() {
-                self.report(Standing::default());
                 return Ok(());
             }
             let next = self.next_wake();
@@ -231,11 +236,20 @@ impl Partition {
     /// Starts what may run: a call, or the load of a body that was let go.
     fn dispatch(&mut self) {
         let max_in_flight = self.manifest().delivery.max_in_flight;
-        while !self.draining && self.in_flight < max_in_flight && self.commits_keep_up() {
+        while !self.draining
+            && self.in_flight < max_in_flight
+            && self.commits_keep_up()
+            && self.breaker.may_start(clock::unix_millis())
+        {
+            if !self.breaker.is_closed() {
+                // One that has not failed yet tells more than one that has.
+                self.lanes.prefer(|held| held.attempts);
+            }
             let Some((lane, held)) = self.lanes.start_next() else {
                 break;
             };
             self.in_flight += 1;
+            self.breaker.started();
             match held.job(lane, &self.parts.generation.manifest().name) {
                 Some(job) => self.runners.submit(job),
                 None => {
@@ -244,85 +258,6 @@ impl Partition {
                 }
             }
         }
-    }
-
-    /// A call came back: its outcome decides what becomes of the lane.
-    fn conclude(&mut self, finished: Finished) {
-        let Finished {
-            ticket: lane,
-            outcome,
-        } = finished;
-        match outcome {
-            Outcome::Done => {
-                self.parts.metrics.done.inc();
-                self.finish(lane);
-            }
-            Outcome::Duplicate => {
-                self.parts.metrics.duplicate.inc();
-                self.finish(lane);
-            }
-            Outcome::Again { error } => self.again(lane, &error),
-            Outcome::Retry {
-                after,
-                reason,
-                error,
-            } => self.retry(lane, after, reason, &error),
-            Outcome::Dead { reason, error } => {
-                if let Some(held) = self.lanes.head(lane) {
-                    held.attempts += 1;
-                }
-                self.finish_dead(lane, reason, &error);
-            }
-        }
-    }
-
-    fn finish(&mut self, lane: LaneId) -> Option<Held> {
-        self.in_flight = self.in_flight.saturating_sub(1);
-        let held = self.lanes.finish(lane)?;
-        if let Some(body) = &held.body {
-            self.bodies -= 1;
-            self.body_bytes -= body.size();
-        }
-        let latency = clock::unix_millis().saturating_sub(held.event_time);
-        self.parts
-            .metrics
-            .handled_after(Duration::from_millis(latency));
-        Some(held)
-    }
-
-    fn finish_dead(&mut self, lane: LaneId, reason: Reason, error: &str) {
-        if let Some(held) = self.finish(lane) {
-            self.bury(&held, reason, error);
-        }
-    }
-
-    /// The same attempt again, soon: what went wrong was the host's own.
-    fn again(&mut self, lane: LaneId, error: &str) {
-        tracing::warn!(plugin = %self.manifest().name, %error, "the attempt is repeated");
-        self.in_flight = self.in_flight.saturating_sub(1);
-        self.lanes.park(lane, clock::unix_millis() + millis(AGAIN));
-    }
-
-    fn retry(&mut self, lane: LaneId, after: Option<Duration>, reason: Reason, error: &str) {
-        let Some(held) = self.lanes.head(lane) else {
-            return;
-        };
-        held.attempts += 1;
-        let policy = &self.parts.generation.manifest().retry;
-        let Some(delay) = backoff::next_delay(policy, held.attempts, after, rand::random()) else {
-            return self.finish_dead(lane, reason, error);
-        };
-        let due = clock::unix_millis() + millis(delay);
-        self.ledger.write_down(held.sequence, &held.retry(due));
-        held.written_down = true;
-        tracing::info!(
-            plugin = %self.parts.generation.manifest().name,
-            event = held.body.as_ref().map_or("", Body::event_id),
-            attempt = held.attempts, retry_in = ?delay, %error, "the event will be tried again"
-        );
-        self.parts.metrics.retry.inc();
-        self.in_flight = self.in_flight.saturating_sub(1);
-        self.lanes.park(lane, due);
     }
 
     fn bury(&mut self, held: &Held, reason: Reason, error: &str) {
@@ -339,7 +274,9 @@ impl Partition {
     }
 
     fn has_room(&self) -> bool {
+        let ahead = self.breaker.is_closed() || self.lanes.held() < MAX_PARKED_BODIES;
         !self.draining
+            && ahead
             && self.bodies < MAX_BODIES
             && self.body_bytes < MAX_BODY_BYTES
             && self.lanes.held() < MAX_HELD
@@ -356,7 +293,12 @@ impl Partition {
         let due = self.lanes.next_due().filter(|_| !self.draining);
         let lane = due.map(|due| Instant::now() + clock::until(due));
         let commit = self.writer.due(self.draining);
-        [lane, commit].into_iter().flatten().fold(far, Instant::min)
+        let try_again = self.breaker.opens_up(clock::unix_millis());
+        let try_again = try_again.map(|due| Instant::now() + clock::until(due));
+        [lane, commit, try_again]
+            .into_iter()
+            .flatten()
+            .fold(far, Instant::min)
     }
 
     fn manifest(&self) -> &Manifest {

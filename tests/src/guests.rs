@@ -18,6 +18,7 @@ pub const TESTED: &[(&str, &str)] = &[
     ("mendable", "dead_letters.rs"),
     ("needs_state_ungranted", "a_plugin_stays_in_its_box.rs"),
     ("ok", "a_plugin_stays_in_its_box.rs"),
+    ("outage", "an_outage_downstream.rs"),
     ("record_order", "order_per_key.rs"),
     ("reject", "dead_letters.rs"),
     ("retry_forever", "dead_letters.rs"),

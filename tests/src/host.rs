@@ -174,6 +174,15 @@ impl Host {
         self.setup.write_into(self.folder.path(), self.ports)
     }
 
+    /// Other lines in `[events]`, for the next start.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn reconfigure_events(&mut self, lines: &str) -> Result<()> {
+        self.setup = self.setup.clone().events(lines);
+        self.setup.write_into(self.folder.path(), self.ports)
+    }
+
     /// A GET on the admin address: status and body.
     ///
     /// # Errors

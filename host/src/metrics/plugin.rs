@@ -30,6 +30,7 @@ pub struct PluginMetrics {
     pub(super) lanes_parked: Gauge,
     pub(super) in_flight: Gauge,
     pub(super) lag: Gauge,
+    pub(super) circuits_open: Gauge,
     pub(super) memory: Gauge,
     pub(super) dead_letters: Family<PluginReason, Counter>,
 }
@@ -62,6 +63,7 @@ impl PluginMetrics {
         self.lanes_parked.inc_by(now.parked - before.parked);
         self.in_flight.inc_by(now.in_flight - before.in_flight);
         self.lag.inc_by(now.lag - before.lag);
+        self.circuits_open.inc_by(now.open - before.open);
     }
 }
 
@@ -74,4 +76,6 @@ pub struct Standing {
     pub in_flight: i64,
     /// Events in the store that were not read yet.
     pub lag: i64,
+    /// 1 while its circuit breaker is open.
+    pub open: i64,
 }

@@ -49,6 +49,7 @@ impl Partition {
             parked: i64::try_from(self.lanes.parked()).unwrap_or(i64::MAX),
             in_flight: i64::try_from(self.in_flight).unwrap_or(i64::MAX),
             lag: i64::try_from(self.behind).unwrap_or(i64::MAX),
+            open: i64::from(!self.breaker.is_closed()),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Takes a lane whose body was let go, gives its call: the event is read again by its sequence.
 
 use super::Partition;
+use crate::clock;
 use crate::cursor::{self, Delivery};
 use crate::decode::decode;
 use crate::held::Body;
@@ -37,6 +38,7 @@ impl Partition {
                 }
                 // Its dead letter keeps the bytes.
                 Err(error) => {
+                    self.breaker.said_nothing(clock::unix_millis());
                     self.hold(lane, Body::undecoded(delivery));
                     self.finish_dead(lane, Reason::Undecodable, &error.to_string());
                 }
@@ -46,6 +48,7 @@ impl Partition {
                     plugin = %self.manifest().name, sequence,
                     "an event aged out of EVENTS before it was handled"
                 );
+                self.breaker.said_nothing(clock::unix_millis());
                 let error = "the event left the store before it was handled: events.max_age \
                              is shorter than the plug-in's backlog";
                 self.finish_dead(lane, Reason::AgedOut, error);

@@ -1,0 +1,133 @@
+//! Takes a call's outcome, gives what becomes of its lane: closed, tried again, or a dead letter.
+
+use tokio::time::Duration;
+
+use super::{Partition, millis};
+use crate::backoff;
+use crate::breaker::Failed;
+use crate::clock;
+use crate::held::{Body, Held};
+use crate::lane::LaneId;
+use crate::ledger::reason::Reason;
+use crate::outcome::Outcome;
+use crate::plugin::runners::Finished;
+
+/// After trouble of the host's own, the same attempt follows this much later.
+const AGAIN: Duration = Duration::from_millis(250);
+
+impl Partition {
+    /// A call came back: its outcome decides what becomes of the lane.
+    pub(super) fn conclude(&mut self, finished: Finished) {
+        let Finished {
+            ticket: lane,
+            outcome,
+        } = finished;
+        match outcome {
+            Outcome::Done => {
+                self.came_to_an_end();
+                self.parts.metrics.done.inc();
+                self.finish(lane);
+            }
+            Outcome::Duplicate => {
+                self.breaker.said_nothing(clock::unix_millis());
+                self.parts.metrics.duplicate.inc();
+                self.finish(lane);
+            }
+            Outcome::Again { error } => self.again(lane, &error),
+            Outcome::Retry {
+                after,
+                reason,
+                error,
+            } => self.retry(lane, after, reason, &error),
+            Outcome::Dead { reason, error } => {
+                self.came_to_an_end();
+                if let Some(held) = self.lanes.head(lane) {
+                    held.attempts += 1;
+                }
+                self.finish_dead(lane, reason, &error);
+            }
+        }
+    }
+
+    fn finish(&mut self, lane: LaneId) -> Option<Held> {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        let held = self.lanes.finish(lane)?;
+        if let Some(body) = &held.body {
+            self.bodies -= 1;
+            self.body_bytes -= body.size();
+        }
+        let latency = clock::unix_millis().saturating_sub(held.event_time);
+        self.parts
+            .metrics
+            .handled_after(Duration::from_millis(latency));
+        Some(held)
+    }
+
+    pub(super) fn finish_dead(&mut self, lane: LaneId, reason: Reason, error: &str) {
+        if let Some(held) = self.finish(lane) {
+            self.bury(&held, reason, error);
+        }
+    }
+
+    /// The same attempt again, soon: what went wrong was the host's own.
+    pub(super) fn again(&mut self, lane: LaneId, error: &str) {
+        tracing::warn!(plugin = %self.manifest().name, %error, "the attempt is repeated");
+        self.breaker.said_nothing(clock::unix_millis());
+        self.in_flight = self.in_flight.saturating_sub(1);
+        self.lanes.park(lane, clock::unix_millis() + millis(AGAIN));
+    }
+
+    fn retry(&mut self, lane: LaneId, after: Option<Duration>, reason: Reason, error: &str) {
+        let now = clock::unix_millis();
+        let Some(held) = self.lanes.head(lane) else {
+            return;
+        };
+        let failed = match reason {
+            // The plug-in says that it is not the event's fault.
+            Reason::Exhausted => self.breaker.failed(held.sequence, now),
+            _ => {
+                self.breaker.said_nothing(now);
+                Failed::Counts
+            }
+        };
+        match failed {
+            Failed::Counts => {}
+            Failed::Opens => tracing::error!(
+                plugin = %self.parts.generation.manifest().name, %error,
+                "every event is asked to be tried again: the circuit is open; one call at a \
+                 time is made until one comes to an end, and attempts do not count"
+            ),
+            Failed::Forgiven(wait) => {
+                held.attempts += 1;
+                held.forgiven += 1;
+                self.parts.metrics.retry.inc();
+                self.in_flight = self.in_flight.saturating_sub(1);
+                self.lanes.park(lane, now + millis(wait));
+                return;
+            }
+        }
+        held.attempts += 1;
+        let policy = &self.parts.generation.manifest().retry;
+        let Some(delay) = backoff::next_delay(policy, held.counted(), after, rand::random()) else {
+            return self.finish_dead(lane, reason, error);
+        };
+        let due = now + millis(delay);
+        self.ledger.write_down(held.sequence, &held.retry(due));
+        held.written_down = true;
+        tracing::info!(
+            plugin = %self.parts.generation.manifest().name,
+            event = held.body.as_ref().map_or("", Body::event_id),
+            attempt = held.attempts, retry_in = ?delay, %error, "the event will be tried again"
+        );
+        self.parts.metrics.retry.inc();
+        self.in_flight = self.in_flight.saturating_sub(1);
+        self.lanes.park(lane, due);
+    }
+
+    fn came_to_an_end(&mut self) {
+        if self.breaker.succeeded() {
+            let plugin = &self.parts.generation.manifest().name;
+            tracing::info!(plugin, "a call came to an end: the circuit is closed again");
+        }
+    }
+}
