@@ -262,6 +262,8 @@ async fn work(
     };
     let mut plugins = JoinSet::new();
     for generation in generations {
+        // Before the host says that all its partitions are known.
+        owning.announce(&generation);
         plugins.spawn(owning.clone().plugin(generation));
     }
     // The committer ends with the last of them.

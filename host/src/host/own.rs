@@ -37,18 +37,19 @@ pub(super) struct Owning {
 }
 
 impl Owning {
+    /// Says that the partitions of a plug-in are going to run, here or elsewhere.
+    pub(super) fn announce(&self, generation: &Generation) {
+        for share in shares(generation.manifest()) {
+            let label = named(generation, &share).to_string();
+            let starting = health::Partition::Starting;
+            self.shared.health.partition(label, starting);
+        }
+    }
+
     /// Runs the partitions of a plug-in whenever they are this host's, until it stops.
     pub(super) async fn plugin(self, generation: Arc<Generation>) -> Result<(), Error> {
         let plugin = generation.manifest().name.clone();
-        let named = |share: &Share| PartitionName {
-            plugin: plugin.clone(),
-            partition: share.partition,
-        };
         let shares = shares(generation.manifest());
-        let health = &self.shared.health;
-        for name in shares.iter().map(named) {
-            health.partition(name.to_string(), health::Partition::Starting);
-        }
         let wanted = generation.manifest().delivery.partitions;
         let Some(found) = self.divided(&plugin, wanted).await else {
             return Ok(());
@@ -60,8 +61,9 @@ impl Owning {
                  positions and state belong to the partitions that they were written in"
             );
             tracing::error!(plugin, error, "plug-in refused; the others run");
-            for name in shares.iter().map(named) {
-                health.forget(&name.to_string());
+            let health = &self.shared.health;
+            for share in &shares {
+                health.forget(&named(&generation, share).to_string());
             }
             health.refused(plugin, error);
             return Ok(());
@@ -69,7 +71,7 @@ impl Owning {
         self.leases.offer(&plugin, wanted);
         let mut partitions = JoinSet::new();
         for share in shares {
-            let name = named(&share);
+            let name = named(&generation, &share);
             let partition = self.clone().partition(Arc::clone(&generation), share, name);
             partitions.spawn(partition);
         }
@@ -224,5 +226,12 @@ impl Owning {
             owner: self.shared.owner,
             dedup_window: self.shared.config.ledger.dedup_window,
         }
+    }
+}
+
+fn named(generation: &Generation, share: &Share) -> PartitionName {
+    PartitionName {
+        plugin: generation.manifest().name.clone(),
+        partition: share.partition,
     }
 }
