@@ -345,3 +345,16 @@ pub async fn read(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_restarts_is_looked_for_ten_times_in_the_first_second() {
+        let delays: Vec<u128> = [1, 10, 11, 12, 29, 30, usize::MAX]
+            .map(|attempts| reconnect_delay(attempts).as_millis())
+            .into();
+        assert_eq!(delays, [100, 100, 200, 300, 2_000, 2_000, 2_000]);
+    }
+}

@@ -21,7 +21,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::ser::{SerializeMap, Serializer};
 use serde_json::value::RawValue;
 
-use crate::event::{AttributeValue, Event, media};
+use crate::event::{AttributeValue, CORE, Event, media};
 
 #[cfg(test)]
 mod tests;
@@ -51,16 +51,16 @@ pub fn binary(event: Event) -> (HeaderMap, Bytes) {
     } = event;
     let mut headers = HeaderMap::new();
     let core = [
-        ("specversion", Some(SpecVersion::V10.to_string())),
-        ("id", Some(id)),
-        ("source", Some(source)),
-        ("type", Some(event_type)),
-        ("subject", subject),
-        ("time", time),
-        ("datacontenttype", datacontenttype),
-        ("dataschema", dataschema),
+        Some(SpecVersion::V10.to_string()),
+        Some(id),
+        Some(source),
+        Some(event_type),
+        subject,
+        time,
+        datacontenttype,
+        dataschema,
     ];
-    for (name, value) in core {
+    for (name, value) in CORE.into_iter().zip(core) {
         if let Some(value) = value {
             put(&mut headers, name, value);
         }
@@ -213,27 +213,19 @@ fn write_attributes<R, V: BinarySerializer<R>>(event: &Event, serializer: V) -> 
 
 /// Those that the event has, without `specversion`.
 fn core_attributes(event: &Event) -> impl Iterator<Item = (&'static str, &str)> {
-    let Event {
-        id,
-        source,
-        event_type,
-        subject,
-        time,
-        datacontenttype,
-        dataschema,
-        ..
-    } = event;
-    [
-        ("id", Some(id)),
-        ("source", Some(source)),
-        ("type", Some(event_type)),
-        ("subject", subject.as_ref()),
-        ("time", time.as_ref()),
-        ("datacontenttype", datacontenttype.as_ref()),
-        ("dataschema", dataschema.as_ref()),
-    ]
-    .into_iter()
-    .filter_map(|(name, value)| Some((name, value?.as_str())))
+    let core = [
+        Some(&event.id),
+        Some(&event.source),
+        Some(&event.event_type),
+        event.subject.as_ref(),
+        event.time.as_ref(),
+        event.datacontenttype.as_ref(),
+        event.dataschema.as_ref(),
+    ];
+    let names = CORE.into_iter().skip(1);
+    names
+        .zip(core)
+        .filter_map(|(name, value)| Some((name, value?.as_str())))
 }
 
 fn write_json(event: &Event, out: &mut Vec<u8>) -> serde_json::Result<()> {

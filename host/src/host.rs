@@ -274,19 +274,16 @@ async fn work(
             ended.map_err(|panicked| ended_by_itself("a plug-in", &panicked))??;
         }
         let committed = committer.await;
-        committed.map_err(|panicked| ended_by_itself("the committer", &panicked))?;
-        // Without a plug-in there is nothing to drain, but the operator may still look at it.
-        shared.drain.cancelled().await;
-        Ok::<(), Error>(())
+        committed.map_err(|panicked| ended_by_itself("the committer", &panicked))
     };
+    // Without a plug-in there is nothing to drain, but the operator may still look at it.
     let leaving = async {
         shared.drain.cancelled().await;
         leases.leave();
-        std::future::pending::<()>().await;
+        Ok::<(), Error>(())
     };
     tokio::select! {
-        worked = working => worked?,
-        () = leaving => {}
+        worked = async { tokio::try_join!(working, leaving) } => drop(worked?),
         ended = &mut keeping => {
             let reason = ended.err().map_or("no reason".to_owned(), |panicked| panicked.to_string());
             let task = "the keeper of this host's lease".to_owned();

@@ -58,7 +58,7 @@ pub struct Lease {
 }
 
 /// The hosts that are alive, this one among them, and what follows from that.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Default)]
 struct View {
     /// The bucket was read: who was there before is known.
     settled: bool,

@@ -236,10 +236,11 @@ impl Partition {
     /// Starts what may run: a call, or the load of a body that was let go.
     fn dispatch(&mut self) {
         let max_in_flight = self.manifest().delivery.max_in_flight;
+        let now = clock::unix_millis();
         while !self.draining
             && self.in_flight < max_in_flight
             && self.commits_keep_up()
-            && self.breaker.may_start(clock::unix_millis())
+            && self.breaker.may_start(now)
         {
             if !self.breaker.is_closed() {
                 // One that has not failed yet tells more than one that has.

@@ -1,9 +1,10 @@
 //! Takes the variables that `cargo xtask test` sets, gives the files under test.
 
-use std::env;
 use std::path::{Path, PathBuf};
+use std::{env, fs};
 
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 
 /// The `sluice` binary under test (`SLUICE_BIN`).
 ///
@@ -41,6 +42,33 @@ pub fn plugin(name: &str) -> Result<PathBuf> {
 /// Whether this is a long run (`SLUICE_LONG`, set by `cargo xtask test --long`).
 pub fn long() -> bool {
     env::var_os("SLUICE_LONG").is_some_and(|value| !value.is_empty() && value != "0")
+}
+
+/// The seed of a test that draws its faults: `SLUICE_SEED`, else another each time. It is
+/// printed, so that a run can be made again.
+///
+/// # Errors
+/// When `SLUICE_SEED` is no number.
+pub fn seed() -> Result<u64> {
+    let seed = match env::var("SLUICE_SEED") {
+        Ok(text) => text.parse().context("SLUICE_SEED is no number")?,
+        Err(_) => rand::random(),
+    };
+    eprintln!("SLUICE_SEED={seed}");
+    Ok(seed)
+}
+
+/// Writes what a run came to into `chaos/<name>.json` in the target folder, and prints it.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn write_figures(name: &str, figures: &Value) -> Result<()> {
+    eprintln!("{name}: {figures}");
+    let folder = target()?.join("chaos");
+    fs::create_dir_all(&folder)?;
+    let file = folder.join(format!("{name}.json"));
+    fs::write(&file, serde_json::to_vec_pretty(figures)?)
+        .with_context(|| file.display().to_string())
 }
 
 /// Bodies of public samples, which are not part of the project: `SLUICEGATE_FIXTURES`,

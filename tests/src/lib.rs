@@ -6,10 +6,10 @@
 //!
 //! In the order in which a test uses them: [`environment`] finds the programs,
 //! [`broker`], [`setup`] and [`host`] run them (as [`process`]es, most often both on one
-//! [`stage`], or several hosts as a [`fleet`]), [`proxy`] stands between the two, [`events`] publishes inputs for the
-//! [`guests`], [`outputs`] and [`metrics`] show what became of them, [`wait`] waits for it,
-//! [`checks`] judges it. [`sluice`] runs the other verbs of the command line, [`component`]
-//! forges plug-in files.
+//! [`stage`], or several hosts as a [`fleet`]), [`proxy`] stands between the two, [`events`]
+//! publishes inputs for the [`guests`], [`outputs`] and [`metrics`] show what became of them,
+//! [`wait`] waits for it, [`checks`] judges it. [`sluice`] runs the other verbs of the command
+//! line, [`component`] forges plug-in files.
 //!
 //! For the gateway: [`gateway`] says who may send, [`bodies`] and [`formats`] what, [`wire`] sends
 //! it, [`tls`] does so over HTTPS, [`answer`] reads what comes back, [`traffic`] sends many

@@ -5,7 +5,7 @@ use sluicegate_tests::checks::Verdict;
 use sluicegate_tests::events::{publish, spread};
 use sluicegate_tests::guests::told;
 use sluicegate_tests::outputs::{count, dead_letters, wait_dead_letters, wait_echoes};
-use sluicegate_tests::{Stage, until, within};
+use sluicegate_tests::{Input, Stage, until, within};
 
 const CIRCUITS: &str = "sluicegate_circuits_open";
 
@@ -68,6 +68,39 @@ fn an_event_that_fails_for_ever_opens_nothing() -> Result<()> {
         wait_dead_letters(&stage.jetstream, 3, 30).await?;
         let log = stage.host.log()?;
         ensure!(!log.contains("the circuit is open"), "it opened");
+        Ok(())
+    })
+}
+
+/// While the circuit is open, no more than 512 events are held: the others stay in the store.
+#[test]
+fn an_outage_fills_no_memory() -> Result<()> {
+    within(60, async {
+        let stage = Stage::with(&["outage"], "").await?;
+        publish(&stage.jetstream, &spread(20, 20)).await?;
+        wait_circuits(&stage, "outage", 1.0, 20).await?;
+        let more = (0..1_000).map(|n| Input::new(format!("more{n}"), format!("m{n}"), 0));
+        publish(&stage.jetstream, &more.collect::<Vec<_>>()).await?;
+        let read = async || {
+            let metrics = stage.host.metrics().await?;
+            metrics.sum("sluicegate_deliveries_total", &[("plugin", "outage")])
+        };
+        until("512 events to be held", 20, async || {
+            let read = read().await?;
+            ensure!(read == 512.0, "{read} were read");
+            Ok(())
+        })
+        .await?;
+        // The calls that try go on, and no further event is read.
+        let tried = stage.host.metrics().await?.outcomes("outage", "retry")?;
+        until("two calls that try", 20, async || {
+            let now = stage.host.metrics().await?.outcomes("outage", "retry")?;
+            ensure!(tried + 2.0 <= now, "{now} retries after {tried}");
+            Ok(())
+        })
+        .await?;
+        let read = read().await?;
+        ensure!(read == 512.0, "{read} were read");
         Ok(())
     })
 }

@@ -111,10 +111,7 @@ fn memory_stays_flat_under_a_steady_load() -> Result<()> {
             "seconds": seconds, "top_per_second": top, "events": sent,
             "early_bytes": early, "late_bytes": late,
         });
-        eprintln!("{figures}");
-        let folder = environment::target()?.join("chaos");
-        std::fs::create_dir_all(&folder)?;
-        std::fs::write(folder.join("bounded_memory.json"), figures.to_string())?;
+        environment::write_figures("bounded_memory", &figures)?;
         #[expect(clippy::cast_precision_loss, reason = "megabytes")]
         let growth = late as f64 / early as f64;
         ensure!(

@@ -26,11 +26,7 @@ fn a_host_that_is_killed_again_and_again_loses_repeats_and_reorders_nothing() ->
     } else {
         (1_500, 5, 170)
     };
-    let seed = match std::env::var("SLUICE_SEED") {
-        Ok(text) => text.parse().context("SLUICE_SEED is no number")?,
-        Err(_) => rand::random::<u64>(),
-    };
-    eprintln!("SLUICE_SEED={seed}");
+    let seed = environment::seed()?;
     within(seconds, async {
         let mut random = StdRng::seed_from_u64(seed);
         let mut stage = Stage::with(&["emit_one"], SMALL_COMMITS).await?;
@@ -63,7 +59,13 @@ fn a_host_that_is_killed_again_and_again_loses_repeats_and_reorders_nothing() ->
         stage.host.wait_ready(60).await?;
         wait_echoes(&stage.jetstream, inputs.len(), 120).await?;
         let verdict = Verdict::on(&inputs, &stage.last_echoes("emit-one").await?);
-        write_figures(&verdict, killed, interrupted, seed)?;
+        let figures = json!({
+            "inputs": verdict.inputs, "outputs": verdict.outputs, "lost": verdict.lost.len(),
+            "repeated": verdict.repeated.len(), "reordered": verdict.reordered.len(),
+            "foreign": verdict.foreign.len(), "kills": killed, "interrupted": interrupted,
+            "seed": seed,
+        });
+        environment::write_figures("effects_happen_once", &figures)?;
         verdict.clean()?;
         ensure!(
             0 < interrupted,
@@ -112,19 +114,6 @@ async fn kill_at(
     }
     host.kill9();
     Ok(())
-}
-
-fn write_figures(verdict: &Verdict, kills: usize, interrupted: usize, seed: u64) -> Result<()> {
-    let folder = environment::target()?.join("chaos");
-    std::fs::create_dir_all(&folder)?;
-    let figures = json!({
-        "inputs": verdict.inputs, "outputs": verdict.outputs, "lost": verdict.lost.len(),
-        "repeated": verdict.repeated.len(), "reordered": verdict.reordered.len(),
-        "foreign": verdict.foreign.len(), "kills": kills, "interrupted": interrupted, "seed": seed,
-    });
-    let file = folder.join("effects_happen_once.json");
-    std::fs::write(&file, serde_json::to_vec_pretty(&figures)?)
-        .with_context(|| file.display().to_string())
 }
 
 #[test]

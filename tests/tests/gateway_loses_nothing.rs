@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use serde_json::Value;
 use sluicegate_tests::bodies::output;
 use sluicegate_tests::outputs::{Echo, stored};
 use sluicegate_tests::traffic::Traffic;
@@ -29,15 +28,6 @@ async fn kill(broker: &mut Broker, kills: usize, random: &mut StdRng) -> Result<
     Ok(())
 }
 
-fn write_figures(name: &str, figures: &Value) -> Result<()> {
-    eprintln!("{name}: {figures}");
-    let folder = environment::target()?.join("chaos");
-    std::fs::create_dir_all(&folder)?;
-    let file = folder.join(format!("{name}.json"));
-    std::fs::write(&file, serde_json::to_vec_pretty(figures)?)
-        .with_context(|| file.display().to_string())
-}
-
 /// So many that the rate holds while each waits a second for its 503.
 const SENDERS: u64 = 250;
 
@@ -48,7 +38,7 @@ async fn under_kills(name: &str, retry: bool) -> Result<()> {
     } else {
         (8, 3)
     };
-    let seed: u64 = rand::random();
+    let seed = environment::seed()?;
     let source = Source::new("dataverse", "contoso");
     let mut stage = Stage::taking(&[&source]).await?;
     let traffic = Traffic {
@@ -72,7 +62,7 @@ async fn under_kills(name: &str, retry: bool) -> Result<()> {
     let (verdict, beyond) = posted.judge(&found)?;
     let told = posted.told_of_stored(&found);
     eprintln!("stored without a 202: {told:?}");
-    write_figures(name, &posted.figures(&verdict, beyond, kills))?;
+    environment::write_figures(name, &posted.figures(&verdict, beyond, kills))?;
     ensure!(
         0 < posted.answered(503),
         "no kill fell into work: this run proves nothing"

@@ -92,11 +92,7 @@ fn senders_notice_nothing_of_a_broker_that_dies() -> Result<()> {
         let outputs = wait_outputs(&stage, posted.inputs.len(), 60).await?;
         let (verdict, beyond) = posted.judge(&outputs)?;
         let figures = posted.figures(&verdict, beyond, kills);
-        eprintln!("gateway_spools: {figures}");
-        let folder = environment::target()?.join("chaos");
-        std::fs::create_dir_all(&folder)?;
-        std::fs::write(folder.join("gateway_spools.json"), figures.to_string())?;
-        Ok(())
+        environment::write_figures("gateway_spools", &figures)
     })
 }
 

@@ -186,11 +186,7 @@ fn three_hosts_under_constant_faults_do_everything_once_and_in_order() -> Result
     } else {
         (6_000, 1_000, 300, 170)
     };
-    let seed = match std::env::var("SLUICE_SEED") {
-        Ok(text) => text.parse().context("SLUICE_SEED is no number")?,
-        Err(_) => rand::random::<u64>(),
-    };
-    eprintln!("SLUICE_SEED={seed}");
+    let seed = environment::seed()?;
     within(limit, async {
         let mut random = StdRng::seed_from_u64(seed);
         let mut fleet = Fleet::of(HOSTS, &["fail_by_data", "count"], SETTINGS).await?;
@@ -232,7 +228,7 @@ fn three_hosts_under_constant_faults_do_everything_once_and_in_order() -> Result
             "faults": faults, "dead_letters": letters.len(), "rejected": rejected.len(),
             "counted": totals, "expected": expected, "seed": seed,
         });
-        write_figures(&figures)?;
+        environment::write_figures("whatever_is_killed", &figures)?;
         verdict.clean()?;
         ensure!(totals == expected, "counted {totals:?} of {expected:?}");
         let rejected: BTreeSet<&str> = rejected.iter().map(|input| input.id.as_str()).collect();
@@ -247,13 +243,4 @@ fn three_hosts_under_constant_faults_do_everything_once_and_in_order() -> Result
         );
         Ok(())
     })
-}
-
-fn write_figures(figures: &serde_json::Value) -> Result<()> {
-    eprintln!("{figures}");
-    let folder = environment::target()?.join("chaos");
-    std::fs::create_dir_all(&folder)?;
-    let file = folder.join("whatever_is_killed.json");
-    std::fs::write(&file, serde_json::to_vec_pretty(figures)?)
-        .with_context(|| file.display().to_string())
 }

@@ -178,43 +178,44 @@ impl Owning {
 
     /// Claims a partition, as often as it takes. None when the host is stopping.
     async fn take_over(&self, name: &PartitionName) -> Option<Claim> {
-        let mut wait = WAIT_FIRST;
-        loop {
-            let attempt = async {
-                let info = self.broker.events.get_info().await;
-                let first = info
-                    .map_err(|error| error.to_string())?
-                    .state
-                    .first_sequence;
-                // A plug-in that nobody has ever run begins with the oldest event.
-                let start = first.saturating_sub(1);
-                let claimed = claim(&self.claimant(), name.clone(), start).await;
-                claimed.map_err(|error| chain(&error))
-            };
-            let error = tokio::select! {
-                claimed = attempt => match claimed {
-                    Ok(claim) => return Some(claim),
-                    Err(error) => error,
-                },
-                () = self.shared.drain.cancelled() => return None,
-            };
-            tracing::warn!(partition = %name, %error, retry_in = ?wait, "not taken over yet");
-            pause(&self.shared, &mut wait).await?;
-        }
+        let attempt = || async move {
+            let info = self.broker.events.get_info().await;
+            let first = info
+                .map_err(|error| error.to_string())?
+                .state
+                .first_sequence;
+            // A plug-in that nobody has ever run begins with the oldest event.
+            let start = first.saturating_sub(1);
+            let claimed = claim(&self.claimant(), name.clone(), start).await;
+            claimed.map_err(|error| chain(&error))
+        };
+        self.insist(&name.to_string(), attempt).await
     }
 
     /// Into how many partitions the plug-in's ledger is divided. None when the host is stopping.
     async fn divided(&self, plugin: &str, wanted: u8) -> Option<u8> {
-        let (claimant, mut wait) = (self.claimant(), WAIT_FIRST);
+        let attempt = || async move {
+            let found = claim::partitions(&self.claimant(), plugin, wanted).await;
+            found.map_err(|error| chain(&error))
+        };
+        self.insist(plugin, attempt).await
+    }
+
+    /// Tries as often as it takes. None when the host is stopping.
+    async fn insist<T, F>(&self, name: &str, attempt: impl Fn() -> F) -> Option<T>
+    where
+        F: Future<Output = Result<T, String>>,
+    {
+        let mut wait = WAIT_FIRST;
         loop {
             let error = tokio::select! {
-                found = claim::partitions(&claimant, plugin, wanted) => match found {
-                    Ok(found) => return Some(found),
-                    Err(error) => chain(&error),
+                result = attempt() => match result {
+                    Ok(value) => return Some(value),
+                    Err(error) => error,
                 },
                 () = self.shared.drain.cancelled() => return None,
             };
-            tracing::warn!(plugin, %error, retry_in = ?wait, "the ledger is not reached yet");
+            tracing::warn!(partition = name, %error, retry_in = ?wait, "not taken over yet");
             pause(&self.shared, &mut wait).await?;
         }
     }

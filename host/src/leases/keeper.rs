@@ -76,27 +76,31 @@ impl Keeper {
             if heard.is_none() {
                 heard = self.client.subscribe(EVERY_HOST).await.ok();
             }
-            tokio::select! {
+            let is_new = tokio::select! {
                 () = stop.cancelled() => break,
                 _ = beat.tick() => {
-                    if !self.settled {
-                        self.look_around().await;
-                    }
+                    let found = !self.settled && self.look_around().await;
                     self.say().await;
-                    self.sweep();
+                    self.sweep() || found
                 }
                 changed = self.words.changed() => {
                     if changed.is_err() {
                         break;
                     }
                     self.say().await;
+                    true
                 }
                 message = next(&mut heard) => match message {
                     Some(message) => self.hear(&message),
-                    None => heard = None,
+                    None => {
+                        heard = None;
+                        false
+                    }
                 },
+            };
+            if is_new {
+                self.tell();
             }
-            self.tell();
         }
         let mut goodbye = ttl();
         goodbye.insert(OPERATION, DELETED);
@@ -110,10 +114,10 @@ impl Keeper {
     }
 
     /// Who was there before this host: read once, beside its own lease, so that the broker's
-    /// clock alone says how old each is.
-    async fn look_around(&mut self) {
+    /// clock alone says how old each is. Tells whether that was possible.
+    async fn look_around(&mut self) -> bool {
         if self.client.connection_state() != State::Connected {
-            return;
+            return false;
         }
         match self.read().await {
             Ok(found) => {
@@ -126,6 +130,7 @@ impl Keeper {
             }
             Err(error) => tracing::warn!(%error, bucket = STREAM, "the hosts are not known yet"),
         }
+        self.settled
     }
 
     async fn read(&self) -> Result<Vec<(Lease, Duration)>, AnyError> {
@@ -161,13 +166,12 @@ impl Keeper {
     }
 
     /// Says that this host is alive. Nothing waits for an answer: it hears itself.
-    async fn say(&mut self) {
-        let own = self.words.borrow_and_update().clone();
+    async fn say(&self) {
         // The client would keep it, and say it when it is long not true any more.
         if self.client.connection_state() != State::Connected {
             return;
         }
-        let Ok(own) = serde_json::to_vec(&own) else {
+        let Ok(own) = serde_json::to_vec(&*self.words.borrow()) else {
             return;
         };
         let said = self
@@ -178,9 +182,10 @@ impl Keeper {
         }
     }
 
-    fn hear(&mut self, message: &async_nats::Message) {
+    /// Takes a beat in; tells whether it says anything new.
+    fn hear(&mut self, message: &async_nats::Message) -> bool {
         let Some(id) = message.subject.as_str().strip_prefix(HOSTS) else {
-            return;
+            return false;
         };
         let now = Instant::now();
         if id == self.id {
@@ -189,43 +194,54 @@ impl Keeper {
                 self.seen.values_mut().for_each(|(_, at)| *at = now);
             }
             self.heard_self = Some(now);
-            return;
+            return false;
         }
         match lease(message.headers.as_ref(), &message.payload) {
-            Some(lease) if lease.id == id => {
-                let own = self.words.borrow();
-                if !self.seen.contains_key(id) {
-                    tracing::info!(host = lease.name, id, "another host is there");
-                    if lease.name == own.name {
-                        tracing::warn!(
-                            host = lease.name,
-                            id,
-                            "another host has the same name; give each its own host.name"
-                        );
-                    }
+            Some(lease) if lease.id == id => self.heard(lease, now),
+            Some(_) => false,
+            None => {
+                let ended = self.seen.remove(id);
+                if let Some((lease, _)) = &ended {
+                    tracing::info!(host = lease.name, id, "another host has ended");
                 }
-                drop(own);
-                self.seen.insert(id.to_owned(), (lease, now));
+                ended.is_some()
+            }
+        }
+    }
+
+    fn heard(&mut self, lease: Lease, now: Instant) -> bool {
+        match self.seen.get_mut(&lease.id) {
+            Some((known, at)) if *known == lease => {
+                *at = now;
+                return false;
             }
             Some(_) => {}
             None => {
-                if let Some((lease, _)) = self.seen.remove(id) {
-                    tracing::info!(host = lease.name, id, "another host has ended");
+                tracing::info!(host = lease.name, id = lease.id, "another host is there");
+                if lease.name == self.words.borrow().name {
+                    tracing::warn!(
+                        host = lease.name,
+                        id = lease.id,
+                        "another host has the same name; give each its own host.name"
+                    );
                 }
             }
         }
+        self.seen.insert(lease.id.clone(), (lease, now));
+        true
     }
 
     fn is_deaf(&self, now: Instant) -> bool {
         self.heard_self.is_none_or(|at| DEAF < now - at)
     }
 
-    /// Takes those for dead of which nothing was heard.
-    fn sweep(&mut self) {
+    /// Takes those for dead of which nothing was heard; tells whether there are any.
+    fn sweep(&mut self) -> bool {
         let now = Instant::now();
         if self.is_deaf(now) {
-            return;
+            return false;
         }
+        let before = self.seen.len();
         self.seen.retain(|id, (lease, at)| {
             let alive = now - *at < LEASE;
             if !alive {
@@ -233,9 +249,10 @@ impl Keeper {
             }
             alive
         });
+        self.seen.len() < before
     }
 
-    /// What follows from it, if anything has changed.
+    /// What follows from who is alive.
     fn tell(&self) {
         let own = self.words.borrow().clone();
         let others = self.seen.values().map(|(lease, _)| lease.clone());
@@ -243,26 +260,20 @@ impl Keeper {
             .chain([own])
             .map(|lease| (lease.id.clone(), lease))
             .collect();
-        self.view.send_if_modified(|view| {
-            if view.settled == self.settled && view.hosts == hosts {
-                return false;
-            }
-            let staying = hosts.values().filter(|host| !host.leaving);
-            let candidates: Vec<Candidate<'_>> = staying
-                .map(|host| Candidate {
-                    id: &host.id,
-                    name: &host.name,
-                    plugins: &host.plugins,
-                })
-                .collect();
-            let owners = spread(&candidates);
-            *view = Arc::new(View {
-                settled: self.settled,
-                hosts,
-                owners,
-            });
-            true
-        });
+        let staying = hosts.values().filter(|host| !host.leaving);
+        let candidates: Vec<Candidate<'_>> = staying
+            .map(|host| Candidate {
+                id: &host.id,
+                name: &host.name,
+                plugins: &host.plugins,
+            })
+            .collect();
+        let owners = spread(&candidates);
+        self.view.send_replace(Arc::new(View {
+            settled: self.settled,
+            hosts,
+            owners,
+        }));
     }
 }
 

@@ -32,7 +32,7 @@ pub struct Turns {
 
 impl Turns {
     /// How it stands now.
-    pub fn now(&mut self) -> Turn {
+    fn now(&mut self) -> Turn {
         let view = Arc::clone(&self.view.borrow_and_update());
         let owner = view.owners.get(&self.name).filter(|_| view.settled);
         match owner {
@@ -51,7 +51,7 @@ impl Turns {
     }
 
     /// Waits for a change of the hosts. For ever once the keeper has ended.
-    pub async fn changed(&mut self) {
+    async fn changed(&mut self) {
         if self.view.changed().await.is_err() {
             std::future::pending().await
         }

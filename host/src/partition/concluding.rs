@@ -40,7 +40,11 @@ impl Partition {
                 error,
             } => self.retry(lane, after, reason, &error),
             Outcome::Dead { reason, error } => {
-                self.came_to_an_end();
+                if reason == Reason::Rejected {
+                    self.came_to_an_end();
+                } else {
+                    self.breaker.said_nothing(clock::unix_millis());
+                }
                 if let Some(held) = self.lanes.head(lane) {
                     held.attempts += 1;
                 }
@@ -82,33 +86,32 @@ impl Partition {
         let Some(held) = self.lanes.head(lane) else {
             return;
         };
-        let failed = match reason {
-            // The plug-in says that it is not the event's fault.
-            Reason::Exhausted => self.breaker.failed(held.sequence, now),
-            _ => {
-                self.breaker.said_nothing(now);
-                Failed::Counts
+        held.attempts += 1;
+        // The plug-in says that it is not the event's fault.
+        let failed = if reason == Reason::Exhausted {
+            self.breaker.failed(held.sequence, now)
+        } else {
+            self.breaker.said_nothing(now);
+            Failed::Counts
+        };
+        let delay = match failed {
+            Failed::Forgiven(wait) => {
+                held.forgiven += 1;
+                Some(wait)
+            }
+            Failed::Counts | Failed::Opens => {
+                let policy = &self.parts.generation.manifest().retry;
+                backoff::next_delay(policy, held.counted(), after, rand::random())
             }
         };
-        match failed {
-            Failed::Counts => {}
-            Failed::Opens => tracing::error!(
+        if failed == Failed::Opens {
+            tracing::error!(
                 plugin = %self.parts.generation.manifest().name, %error,
                 "every event is asked to be tried again: the circuit is open; one call at a \
                  time is made until one comes to an end, and attempts do not count"
-            ),
-            Failed::Forgiven(wait) => {
-                held.attempts += 1;
-                held.forgiven += 1;
-                self.parts.metrics.retry.inc();
-                self.in_flight = self.in_flight.saturating_sub(1);
-                self.lanes.park(lane, now + millis(wait));
-                return;
-            }
+            );
         }
-        held.attempts += 1;
-        let policy = &self.parts.generation.manifest().retry;
-        let Some(delay) = backoff::next_delay(policy, held.counted(), after, rand::random()) else {
+        let Some(delay) = delay else {
             return self.finish_dead(lane, reason, error);
         };
         let due = now + millis(delay);
