@@ -4,16 +4,20 @@
 //! made anew whenever anything about it is in doubt: a gap, a missed heartbeat, a broken
 //! connection, a server that restarted.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_nats::HeaderMap;
 use async_nats::jetstream::consumer::pull::MessagesErrorKind;
-use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
+use async_nats::jetstream::consumer::{AckPolicy, Consumer, DeliverPolicy, pull};
 use async_nats::jetstream::stream::{LastRawMessageErrorKind, Stream};
 use async_nats::jetstream::{Context, Message};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::time::timeout;
 
 use crate::claim_check;
 
@@ -23,6 +27,8 @@ const BATCH: usize = 1_000;
 const BATCH_BYTES: usize = 16 << 20;
 const HEARTBEAT: Duration = Duration::from_secs(2);
 const EXPIRES: Duration = Duration::from_secs(10);
+/// When nobody has taken a message for so long, what stands behind it is counted anew.
+const STALLED: Duration = Duration::from_secs(1);
 const WAIT_FIRST: Duration = Duration::from_millis(50);
 const WAIT_LONGEST: Duration = Duration::from_secs(2);
 
@@ -39,8 +45,6 @@ pub struct Delivery {
     pub payload: Bytes,
     /// Unix milliseconds at which the store took it.
     pub published: u64,
-    /// How many matching messages stood behind it when it was read.
-    pub behind: u64,
 }
 
 /// What a cursor gives.
@@ -64,10 +68,13 @@ pub struct Cursor {
     subjects: Vec<String>,
     /// The highest sequence that was given out.
     last: u64,
+    /// How many messages stand behind the last one that was given out.
+    behind: Arc<AtomicU64>,
     open: Option<Open>,
 }
 
 struct Open {
+    consumer: Consumer<pull::Config>,
     messages: pull::Stream,
     /// The number of the last message that this consumer sent.
     count: u64,
@@ -88,13 +95,21 @@ enum Broken {
 }
 
 impl Cursor {
-    /// Reads these subjects from `floor + 1` on.
-    pub fn new(context: Context, events: Stream, subjects: Vec<String>, floor: u64) -> Self {
+    /// Reads these subjects from `floor + 1` on, and keeps `behind` up to date: how many
+    /// messages were not given out yet.
+    pub fn new(
+        context: Context,
+        events: Stream,
+        subjects: Vec<String>,
+        floor: u64,
+        behind: Arc<AtomicU64>,
+    ) -> Self {
         Self {
             context,
             events,
             subjects,
             last: floor,
+            behind,
             open: None,
         }
     }
@@ -107,7 +122,7 @@ impl Cursor {
             match self.try_next().await {
                 Ok(read) => {
                     wait = WAIT_FIRST;
-                    if feed.send(read).await.is_err() {
+                    if self.give(&feed, read).await.is_err() {
                         return;
                     }
                 }
@@ -127,6 +142,36 @@ impl Cursor {
         }
     }
 
+    /// Fails when nobody listens any more.
+    async fn give(&self, feed: &mpsc::Sender<Read>, read: Read) -> Result<(), ()> {
+        let read = match feed.try_send(read) {
+            Ok(()) => return Ok(()),
+            Err(TrySendError::Closed(_)) => return Err(()),
+            Err(TrySendError::Full(read)) => read,
+        };
+        loop {
+            match timeout(STALLED, feed.reserve()).await {
+                Ok(Ok(place)) => {
+                    place.send(read);
+                    return Ok(());
+                }
+                Ok(Err(_closed)) => return Err(()),
+                Err(_elapsed) => self.count().await,
+            }
+        }
+    }
+
+    /// Asks how many messages stand behind the one that nobody takes.
+    async fn count(&self) {
+        let Some(open) = &self.open else { return };
+        // Without an answer the last count stays.
+        if let Ok(info) = open.consumer.get_info().await {
+            let sent = info.delivered.consumer_sequence.saturating_sub(open.count);
+            let behind = info.num_pending + sent + 1;
+            self.behind.store(behind, Ordering::Relaxed);
+        }
+    }
+
     async fn try_next(&mut self) -> Result<Read, Broken> {
         loop {
             if self.open.is_none() {
@@ -141,7 +186,8 @@ impl Cursor {
             match open.messages.next().await {
                 Some(Ok(message)) => {
                     open.missed_heartbeats = 0;
-                    let mut delivery = open.checked(message)?;
+                    let (mut delivery, behind) = open.checked(message)?;
+                    self.behind.store(behind, Ordering::Relaxed);
                     // A consumer that was made anew may repeat what was given out.
                     if self.last < delivery.sequence {
                         let redeemed = claim_check::redeem(&self.context, &mut delivery).await;
@@ -192,6 +238,7 @@ impl Cursor {
             .await
             .map_err(|error| Broken::Refused(error.to_string()))?;
         Ok(Open {
+            consumer,
             messages,
             count: 0,
             missed_heartbeats: 0,
@@ -234,7 +281,6 @@ pub async fn load(
         headers: (!message.headers.is_empty()).then_some(message.headers),
         payload: message.payload,
         published: u64::try_from(message.time.unix_timestamp_nanos() / 1_000_000).unwrap_or(0),
-        behind: 0,
     };
     let redeemed = claim_check::redeem(context, &mut delivery).await;
     redeemed.map_err(|error| error.to_string())?;
@@ -256,8 +302,9 @@ fn consumer(subjects: Vec<String>, after: u64) -> pull::Config {
 }
 
 impl Open {
-    /// Counts the consumer's messages: one that is missing was lost on the way.
-    fn checked(&mut self, message: Message) -> Result<Delivery, Broken> {
+    /// Counts the consumer's messages: one that is missing was lost on the way. Gives also how
+    /// many stood behind it when the server sent it.
+    fn checked(&mut self, message: Message) -> Result<(Delivery, u64), Broken> {
         let info = message
             .info()
             .map_err(|error| Broken::Client(error.to_string()))?;
@@ -273,13 +320,13 @@ impl Open {
         let published = u64::try_from(info.published.unix_timestamp_nanos() / 1_000_000);
         let sequence = info.stream_sequence;
         let Message { message, .. } = message;
-        Ok(Delivery {
+        let delivery = Delivery {
             sequence,
             subject: message.subject.into_string(),
             headers: message.headers,
             payload: message.payload,
             published: published.unwrap_or(0),
-            behind,
-        })
+        };
+        Ok((delivery, behind))
     }
 }

@@ -23,8 +23,12 @@ use crate::route::REPLAY_PREFIX;
 /// One delivery in its lane.
 #[derive(Debug)]
 pub struct Held {
-    /// In the event store.
+    /// Its place in the event store, and so in its lane.
     pub sequence: u64,
+    /// Where its message stands, when that is a dead letter that was sent again.
+    pub replay: Option<u64>,
+    /// What keeps it from being run.
+    pub hold: Hold,
     /// Attempts that have failed.
     pub attempts: u32,
     /// Those of them that do not count against the event.
@@ -41,6 +45,18 @@ pub struct Held {
     pub written_down: bool,
     /// The message; none when it was let go and has to be read again.
     pub body: Option<Body>,
+}
+
+/// What keeps the head of a lane from being run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Hold {
+    /// Nothing.
+    #[default]
+    Free,
+    /// It is a dead letter, and its key waits for an operator.
+    Blocked,
+    /// It is a dead letter, and the operator has thrown it away.
+    Discarded,
 }
 
 /// The message of a delivery, and the event in it.
@@ -130,6 +146,8 @@ impl Held {
     pub fn new(sequence: u64, published: u64) -> Self {
         Self {
             sequence,
+            replay: None,
+            hold: Hold::Free,
             attempts: 0,
             forgiven: 0,
             first: clock::unix_millis(),
@@ -145,6 +163,10 @@ impl Held {
     pub fn resume(&mut self, retry: &Retry) {
         self.attempts = retry.attempts;
         self.first = retry.first;
+        self.replay = retry.replay;
+        if retry.blocked {
+            self.hold = Hold::Blocked;
+        }
         self.key.clone_from(&retry.key);
         self.written_down = true;
     }
@@ -165,7 +187,25 @@ impl Held {
             due,
             first: self.first,
             key: self.key.clone(),
+            blocked: self.hold == Hold::Blocked,
+            replay: self.replay,
         }
+    }
+
+    /// Where its message stands in the event store.
+    pub fn stored_at(&self) -> u64 {
+        self.replay.unwrap_or(self.sequence)
+    }
+
+    /// The dead letter that it became was sent again, as this message: it takes its place.
+    pub fn sent_again(&mut self, sequence: u64, published: u64, body: Body) {
+        *self = Self {
+            key: std::mem::take(&mut self.key),
+            replay: Some(sequence),
+            written_down: true,
+            ..Self::new(self.sequence, published)
+        };
+        self.loaded(body);
     }
 
     /// Whether the event has been in the store for longer than this. A replay is as new as
@@ -173,6 +213,11 @@ impl Held {
     pub fn is_older_than(&self, ttl: Duration) -> bool {
         let age = clock::unix_millis().saturating_sub(self.published);
         u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX) < age
+    }
+
+    /// From the event's own time until now.
+    pub fn age(&self) -> Duration {
+        Duration::from_millis(clock::unix_millis().saturating_sub(self.event_time))
     }
 
     /// What it is finished under.
@@ -221,7 +266,8 @@ impl Held {
             error,
             attempts: self.attempts,
             first: self.first,
-            sequence: self.sequence,
+            sequence: self.stored_at(),
+            blocks: (self.hold == Hold::Blocked).then_some(self.sequence),
             subject: delivery.map_or("", original_subject),
             key: &self.key,
             trace_id: self.body.as_ref().map(Body::trace_id).unwrap_or_default(),

@@ -64,9 +64,6 @@ pub enum Error {
         #[source]
         source: Box<load::Error>,
     },
-    /// The config asks for what this host cannot do.
-    #[error("{0} is not available in this version of the host")]
-    NotYet(&'static str),
     /// No engine on this machine.
     #[error("the WebAssembly engine cannot be started: {0}")]
     Engine(String),
@@ -115,9 +112,6 @@ impl Host {
     /// Binds the ports, checks the folders and loads the plug-ins. Errors are those that
     /// waiting cannot mend; a broker that is away is waited for afterwards.
     pub async fn bind(config: Config) -> Result<Self, Error> {
-        if config.ledger.mode == LedgerMode::Off {
-            return Err(Error::NotYet("ledger.mode = \"off\""));
-        }
         let listen = config.admin.listen;
         let listener = TcpListener::bind(listen)
             .await
@@ -242,7 +236,13 @@ async fn work(
     shared.broker.send_replace(Some(broker.context.clone()));
     let (commits, incoming) = mpsc::channel(256);
     let (context, ledger) = (broker.context.clone(), broker.ledger.clone());
-    let committer = Committer::new(context, ledger, shared.metrics.clone());
+    let mode = shared.config.ledger.mode;
+    if mode == LedgerMode::Off {
+        tracing::warn!(
+            "ledger.mode is off: effects happen at least once, and duplicates are not suppressed"
+        );
+    }
+    let committer = Committer::new(context, ledger, mode, shared.metrics.clone());
     let committer = shared
         .tracker
         .spawn(committer.run(incoming, shared.abort.clone()));

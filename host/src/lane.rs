@@ -5,6 +5,9 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
+#[cfg(test)]
+mod tests;
+
 /// Which lane: a hash of the partition key. Two keys in one lane cost time, never order.
 pub type LaneId = u64;
 
@@ -23,6 +26,8 @@ pub enum State {
         /// When the next attempt is due.
         due: Millis,
     },
+    /// The head is a dead letter; nothing overtakes it until an operator has decided.
+    Blocked,
 }
 
 /// What can happen to a lane.
@@ -42,6 +47,10 @@ pub enum Input {
     },
     /// The wait of the head is over.
     Due,
+    /// The head stays where it is, for an operator.
+    Blocked,
+    /// The operator has decided.
+    Released,
 }
 
 /// The lane's next state: `Ok(None)` when it is empty and goes away, `Err` when the input
@@ -52,7 +61,10 @@ pub fn step(state: State, input: Input) -> Result<Option<State>, Illegal> {
         (State::Running, Input::Finished { more: true }) => Ok(Some(State::Ready)),
         (State::Running, Input::Finished { more: false }) => Ok(None),
         (State::Running, Input::Failed { due }) => Ok(Some(State::Parked { due })),
-        (State::Parked { .. }, Input::Due) => Ok(Some(State::Ready)),
+        (State::Running, Input::Blocked) => Ok(Some(State::Blocked)),
+        (State::Parked { .. }, Input::Due) | (State::Blocked, Input::Released) => {
+            Ok(Some(State::Ready))
+        }
         (state, input) => Err(Illegal { state, input }),
     }
 }
@@ -76,6 +88,9 @@ pub struct Lanes<T> {
     ready: VecDeque<LaneId>,
     due: BTreeSet<(Millis, LaneId)>,
     held: usize,
+    /// Lanes that are blocked, and the deliveries in them.
+    blocked: usize,
+    stuck: usize,
 }
 
 impl<T> Default for Lanes<T> {
@@ -85,6 +100,8 @@ impl<T> Default for Lanes<T> {
             ready: VecDeque::new(),
             due: BTreeSet::new(),
             held: 0,
+            blocked: 0,
+            stuck: 0,
         }
     }
 }
@@ -101,6 +118,9 @@ impl<T> Lanes<T> {
             }
         });
         lane.queue.push_back(item);
+        if lane.state == State::Blocked {
+            self.stuck += 1;
+        }
     }
 
     /// Puts a delivery that has failed before at the end of its lane; if it is the head,
@@ -116,6 +136,25 @@ impl<T> Lanes<T> {
             id,
             Lane {
                 state: State::Parked { due },
+                queue: VecDeque::from([item]),
+            },
+        );
+    }
+
+    /// Puts a delivery that an operator has to decide about at the end of its lane; if it is
+    /// the head, the lane is blocked.
+    pub fn push_blocked(&mut self, id: LaneId, item: T) {
+        if self.lanes.contains_key(&id) {
+            self.push(id, item);
+            return;
+        }
+        self.held += 1;
+        self.blocked += 1;
+        self.stuck += 1;
+        self.lanes.insert(
+            id,
+            Lane {
+                state: State::Blocked,
                 queue: VecDeque::from([item]),
             },
         );
@@ -142,6 +181,18 @@ impl<T> Lanes<T> {
     /// The head of a lane.
     pub fn head(&mut self, id: LaneId) -> Option<&mut T> {
         self.lanes.get_mut(&id)?.queue.front_mut()
+    }
+
+    /// The deliveries of a lane, the head first.
+    pub fn queue(&mut self, id: LaneId) -> impl Iterator<Item = &mut T> {
+        let lane = self.lanes.get_mut(&id);
+        lane.into_iter().flat_map(|lane| &mut lane.queue)
+    }
+
+    /// Whether a push to this lane now would wait for an operator.
+    pub fn is_blocked(&self, id: LaneId) -> bool {
+        let lane = self.lanes.get(&id);
+        lane.is_some_and(|lane| lane.state == State::Blocked)
     }
 
     /// Whether a push to this lane now would wait behind a parked head.
@@ -179,6 +230,30 @@ impl<T> Lanes<T> {
         }
     }
 
+    /// Blocks the lane: its head stays until [`Lanes::release`].
+    pub fn block(&mut self, id: LaneId) {
+        if let Some(lane) = self.lanes.get_mut(&id)
+            && let Some(next) = moved(lane.state, Input::Blocked)
+        {
+            lane.state = next;
+            self.blocked += 1;
+            self.stuck += lane.queue.len();
+        }
+    }
+
+    /// The head of a blocked lane may run; without a head that is the one, nothing happens.
+    pub fn release(&mut self, id: LaneId) {
+        if let Some(lane) = self.lanes.get_mut(&id)
+            && lane.state == State::Blocked
+            && let Some(next) = moved(lane.state, Input::Released)
+        {
+            lane.state = next;
+            self.blocked -= 1;
+            self.stuck -= lane.queue.len();
+            self.ready.push_back(id);
+        }
+    }
+
     /// Makes ready every lane whose wait is over.
     pub fn wake(&mut self, now: Millis) {
         while let Some(&(due, id)) = self.due.first() {
@@ -205,7 +280,17 @@ impl<T> Lanes<T> {
         self.due.len()
     }
 
-    /// Deliveries in all lanes, running ones included.
+    /// Lanes that wait for an operator.
+    pub fn blocked(&self) -> usize {
+        self.blocked
+    }
+
+    /// Deliveries in blocked lanes, heads included.
+    pub fn stuck(&self) -> usize {
+        self.stuck
+    }
+
+    /// Deliveries in all lanes, running and stuck ones included.
     pub fn held(&self) -> usize {
         self.held
     }
@@ -216,109 +301,4 @@ fn moved(state: State, input: Input) -> Option<State> {
         tracing::error!(%illegal, "lane left as it was");
         Some(state)
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::HashMap;
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn a_parked_head_is_not_overtaken_and_does_not_hold_others() {
-        let mut lanes = Lanes::default();
-        lanes.push(1, "a1");
-        lanes.push(1, "a2");
-        lanes.push(2, "b1");
-        assert_eq!(
-            lanes.start_next().map(|(id, item)| (id, *item)),
-            Some((1, "a1"))
-        );
-        lanes.park(1, 100);
-        assert_eq!(
-            lanes.start_next().map(|(id, item)| (id, *item)),
-            Some((2, "b1"))
-        );
-        assert_eq!(lanes.start_next(), None);
-        lanes.wake(99);
-        assert_eq!(lanes.start_next(), None);
-        lanes.wake(100);
-        assert_eq!(
-            lanes.start_next().map(|(id, item)| (id, *item)),
-            Some((1, "a1"))
-        );
-        assert_eq!(lanes.finish(1), Some("a1"));
-        assert_eq!(
-            lanes.start_next().map(|(id, item)| (id, *item)),
-            Some((1, "a2"))
-        );
-    }
-
-    #[test]
-    fn one_that_is_preferred_comes_next_and_the_others_keep_their_order() {
-        let mut lanes = Lanes::default();
-        for (id, item) in [(1, 5), (2, 3), (3, 3), (4, 9)] {
-            lanes.push(id, item);
-        }
-        lanes.prefer(|item| *item);
-        let mut started = Vec::new();
-        while let Some((id, _)) = lanes.start_next() {
-            started.push(id);
-        }
-        assert_eq!(started, [2, 1, 3, 4]);
-        lanes.prefer(|item| *item);
-    }
-
-    #[test]
-    fn what_does_not_belong_is_refused() {
-        assert!(step(State::Ready, Input::Due).is_err());
-        assert!(step(State::Ready, Input::Finished { more: true }).is_err());
-        assert!(step(State::Parked { due: 1 }, Input::Started).is_err());
-        assert!(step(State::Running, Input::Started).is_err());
-    }
-
-    proptest! {
-        /// Whatever fails and in whatever order the calls come back: each lane hands its
-        /// deliveries over in the order of arrival, one at a time, and ends empty.
-        #[test]
-        fn order_within_a_lane_holds(
-            arrivals in prop::collection::vec(0u64..5, 1..60),
-            choices in prop::collection::vec((0usize..64, 0u8..3), 0..300),
-        ) {
-            let mut lanes = Lanes::default();
-            for (n, lane) in arrivals.iter().enumerate() {
-                lanes.push(*lane, n);
-            }
-            let mut running: Vec<(LaneId, usize)> = Vec::new();
-            let mut done: HashMap<LaneId, Vec<usize>> = HashMap::new();
-            let mut now = 0;
-            let mut choices = choices.into_iter();
-            while lanes.held() > 0 {
-                while let Some((id, item)) = lanes.start_next() {
-                    prop_assert!(running.iter().all(|(other, _)| *other != id));
-                    running.push((id, *item));
-                }
-                let (index, fate) = choices.next().unwrap_or((0, 0));
-                if running.is_empty() {
-                    now = lanes.next_due().expect("something must be due");
-                    lanes.wake(now);
-                    continue;
-                }
-                let (id, item) = running.swap_remove(index % running.len());
-                if fate == 1 {
-                    lanes.park(id, now + 10);
-                } else {
-                    prop_assert_eq!(lanes.finish(id), Some(item));
-                    done.entry(id).or_default().push(item);
-                }
-            }
-            for (lane, seen) in done {
-                let expected: Vec<usize> = arrivals.iter().enumerate()
-                    .filter(|(_, l)| **l == lane).map(|(n, _)| n).collect();
-                prop_assert_eq!(seen, expected);
-            }
-        }
-    }
 }

@@ -122,6 +122,35 @@ impl Ledger {
         self.staging.settle(settled, clock::unix_millis());
     }
 
+    /// Makes an event a dead letter that keeps its key waiting: it stays written down.
+    pub fn block(&self, letter: DeadLetter<'_>, id: Option<InboxId>, place: u64, retry: &Retry) {
+        let settled = Settled {
+            sequence: Some(place),
+            finished: id,
+            effects: vec![
+                letter.message(self.ttl),
+                message::retry(&self.name, place, retry),
+            ],
+            ..Settled::default()
+        };
+        self.staging.settle(settled, clock::unix_millis());
+    }
+
+    /// An operator has decided, by the message `sequence`, about the dead letter in `place`:
+    /// it is handled again as `retry` says, or let go of.
+    pub fn decide(&self, sequence: Option<u64>, place: u64, retry: Option<&Retry>) {
+        let effect = match retry {
+            Some(retry) => message::retry(&self.name, place, retry),
+            None => message::no_retry(&self.name, place),
+        };
+        let settled = Settled {
+            sequence,
+            effects: vec![effect],
+            ..Settled::default()
+        };
+        self.staging.settle(settled, clock::unix_millis());
+    }
+
     /// Closes an event as a dead letter.
     pub fn bury(&self, letter: DeadLetter<'_>, id: Option<InboxId>, written_down: bool) {
         let mut settled = self.closing(letter.sequence, written_down);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::config::{self, Config};
-use crate::manifest::{self, Manifest, OnExhausted};
+use crate::manifest::{self, Manifest};
 use crate::plugin::engine::Engine;
 use crate::plugin::generation::{self, Generation};
 use crate::plugin::package;
@@ -92,9 +92,6 @@ pub fn open(file: &Path, config: &Config) -> Result<(Vec<u8>, Manifest), Error> 
 fn check_supported(manifest: &Manifest) -> Result<(), Error> {
     if manifest.subscribe.filter.is_some() {
         return Err(Error::NotYet("subscribe.where"));
-    }
-    if manifest.retry.on_exhausted == OnExhausted::BlockKey {
-        return Err(Error::NotYet("retry.on_exhausted = \"block-key\""));
     }
     if !manifest.capabilities.http.is_empty() {
         return Err(Error::NotYet("capabilities.http"));

@@ -240,6 +240,10 @@ pub fn parse(text: &str, origin: &str) -> Result<Manifest, Error> {
             let leaf = raw.retry.max.as_ref().or(raw.retry.initial.as_ref());
             Err(at("[retry]").rule("max", leaf, &reason))
         }
+        Some(Conflict {
+            about: About::Blocking,
+            reason,
+        }) => Err(at("[retry]").rule("on_exhausted", raw.retry.on_exhausted.as_ref(), &reason)),
     }
 }
 
@@ -297,6 +301,8 @@ pub(crate) struct Conflict {
 pub(crate) enum About {
     Subjects,
     Retry,
+    /// Of `on_exhausted`.
+    Blocking,
 }
 
 impl Manifest {
@@ -344,6 +350,13 @@ impl Manifest {
                 reason: format!(
                     "\"{one}\" and \"{other}\" (with their slots) overlap and neither contains the other, which the broker refuses; make one narrower, or write one that contains both and pick by types"
                 ),
+            });
+        }
+        let blocks = self.retry.on_exhausted == OnExhausted::BlockKey;
+        if blocks && self.delivery.ordering == Ordering::None {
+            return Some(Conflict {
+                about: About::Blocking,
+                reason: "found \"block-key\" where delivery.ordering is \"none\": no event waits for another there; expected \"dead-letter\", or the ordering \"key\" or \"strict\"".to_owned(),
             });
         }
         (self.retry.max < self.retry.initial).then(|| Conflict {

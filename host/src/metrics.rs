@@ -60,6 +60,8 @@ pub struct Metrics {
     commit_events: Histogram,
     commit_duration: Histogram,
     lanes_parked: Family<Plugin, Gauge>,
+    lanes_blocked: Family<Plugin, Gauge>,
+    events_blocked: Family<Plugin, Gauge>,
     circuits_open: Family<Plugin, Gauge>,
     in_flight: Family<Plugin, Gauge>,
     lag: Family<Plugin, Gauge>,
@@ -90,6 +92,7 @@ impl Default for Metrics {
         let call_duration = Family::new_with_constructor(seconds as fn() -> Histogram);
         let end_to_end = Family::new_with_constructor(seconds as fn() -> Histogram);
         let (commit_events, commit_duration) = (counts(), seconds());
+        let (lanes_blocked, events_blocked) = (Family::default(), Family::default());
         let (lanes_parked, in_flight, lag, circuits_open, memory) = (
             Family::default(),
             Family::default(),
@@ -151,6 +154,16 @@ impl Default for Metrics {
             "lanes_parked",
             "Lanes that wait for a retry",
             Family::clone(&lanes_parked),
+        );
+        all.register(
+            "lanes_blocked",
+            "Lanes that wait until a dead letter is replayed or discarded",
+            Family::clone(&lanes_blocked),
+        );
+        all.register(
+            "events_blocked",
+            "Events that were read and wait behind such a dead letter",
+            Family::clone(&events_blocked),
         );
         all.register(
             "in_flight",
@@ -216,6 +229,8 @@ impl Default for Metrics {
             commit_events,
             commit_duration,
             lanes_parked,
+            lanes_blocked,
+            events_blocked,
             circuits_open,
             in_flight,
             lag,
@@ -274,6 +289,8 @@ impl Metrics {
             call_duration: self.call_duration.get_or_create(&label).clone(),
             end_to_end: self.end_to_end.get_or_create(&label).clone(),
             lanes_parked: self.lanes_parked.get_or_create(&label).clone(),
+            lanes_blocked: self.lanes_blocked.get_or_create(&label).clone(),
+            events_blocked: self.events_blocked.get_or_create(&label).clone(),
             in_flight: self.in_flight.get_or_create(&label).clone(),
             lag: self.lag.get_or_create(&label).clone(),
             circuits_open: self.circuits_open.get_or_create(&label).clone(),
@@ -307,6 +324,8 @@ mod tests {
         plugin.reran.inc();
         let now = Standing {
             parked: 1,
+            blocked: 4,
+            stuck: 5,
             in_flight: 2,
             lag: 3,
             open: 1,
@@ -329,6 +348,8 @@ mod tests {
             "sluicegate_commit_events_count 1",
             "sluicegate_commit_duration_seconds_count 1",
             "sluicegate_lanes_parked{plugin=\"p\"} 1",
+            "sluicegate_lanes_blocked{plugin=\"p\"} 4",
+            "sluicegate_events_blocked{plugin=\"p\"} 5",
             "sluicegate_in_flight{plugin=\"p\"} 2",
             "sluicegate_lag_events{plugin=\"p\"} 3",
             "sluicegate_circuits_open{plugin=\"p\"} 1",

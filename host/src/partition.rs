@@ -3,8 +3,9 @@
 //! cursor → decode → route → lane → call → outcome → commit. One task a partition; it
 //! never waits for anything slower than a bounded send.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use async_nats::jetstream::Context;
 use async_nats::jetstream::stream::Stream;
@@ -13,16 +14,18 @@ use tokio::time::{Duration, Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::blocking::Decision;
 use self::housekeeping::{HOUSEKEEPING, REPORT};
 use self::loading::Loaded;
 use crate::breaker::Breaker;
 use crate::clock;
 use crate::cursor::{Cursor, Delivery, Read};
 use crate::decode::decode;
-use crate::held::{Body, Held};
-use crate::lane::Lanes;
+use crate::held::{Body, Held, Hold};
+use crate::lane::{LaneId, Lanes};
 use crate::ledger::Ledger;
 use crate::ledger::claim::Claim;
+use crate::ledger::dead_letter::DeadLetter;
 use crate::ledger::message::Retry;
 use crate::ledger::reason::Reason;
 use crate::ledger::writer::{self, Writer};
@@ -32,6 +35,7 @@ use crate::plugin::generation::Generation;
 use crate::plugin::runners::{Finished, Runners};
 use crate::route::{self, Route};
 
+mod blocking;
 mod concluding;
 mod housekeeping;
 mod loading;
@@ -78,10 +82,13 @@ pub struct Partition {
     quiet: (UnboundedSender<Quiet>, UnboundedReceiver<Quiet>),
     /// Written down by an earlier owner, above the floor: the cursor will pass them.
     waiting: BTreeMap<u64, Retry>,
+    /// The places of dead letters that keep their lane waiting.
+    blocked: HashMap<u64, LaneId>,
     in_flight: usize,
     bodies: usize,
     body_bytes: usize,
-    behind: u64,
+    /// Events that the cursor has not given out.
+    behind: Arc<AtomicU64>,
     breaker: Breaker,
     reported: Standing,
     draining: bool,
@@ -99,7 +106,9 @@ impl Partition {
         let floor = claim.position.floor();
         let (feed_in, feed) = mpsc::channel(64);
         let (context, events) = (parts.context.clone(), parts.events.clone());
-        let cursor = Cursor::new(context, events, parts.subjects.clone(), floor);
+        let behind = Arc::new(AtomicU64::new(0));
+        let subjects = parts.subjects.clone();
+        let cursor = Cursor::new(context, events, subjects, floor, Arc::clone(&behind));
         parts.tracker.spawn(cursor.run(feed_in));
         let (finished_in, finished) = mpsc::unbounded_channel();
         let runners = Runners::new(
@@ -120,10 +129,11 @@ impl Partition {
             loads: mpsc::unbounded_channel(),
             quiet: mpsc::unbounded_channel(),
             waiting: claim.waiting,
+            blocked: HashMap::new(),
             in_flight: 0,
             bodies: 0,
             body_bytes: 0,
-            behind: 0,
+            behind,
             breaker: Breaker::default(),
             reported: Standing::default(),
             draining: false,
@@ -174,9 +184,13 @@ impl Partition {
     /// One message from the store: decode, route, lane.
     fn take(&mut self, delivery: Delivery) {
         self.resume_below(delivery.sequence);
-        self.behind = delivery.behind;
         let sequence = delivery.sequence;
         let written = self.waiting.remove(&sequence);
+        if let Some(retry) = &written
+            && (retry.blocked || retry.replay.is_some())
+        {
+            return self.resume(sequence, retry);
+        }
         if written.is_none() && !self.writer.position().read(sequence) {
             return;
         }
@@ -184,10 +198,19 @@ impl Partition {
         if let Some(retry) = &written {
             held.resume(retry);
         }
+        let decision = Decision::read(&delivery);
+        let blocks = decision.as_ref().map(|decision| decision.place);
+        let lane = blocks.and_then(|place| self.blocked.get(&place).copied());
         let event = match decode(delivery.headers.as_ref(), &delivery.payload) {
             Ok(event) => event,
             Err(error) => {
                 self.parts.metrics.delivered.inc();
+                if let (Some(place), Some(_)) = (blocks, lane) {
+                    // The new dead letter takes the place of the one that was sent again.
+                    held.sequence = place;
+                    held.replay = Some(sequence);
+                    held.hold = Hold::Blocked;
+                }
                 held.loaded(Body::undecoded(delivery));
                 return self.bury(&held, Reason::Undecodable, &error.to_string());
             }
@@ -200,12 +223,20 @@ impl Partition {
                 let error = format!("the event has passed {hops} plug-ins; it goes in circles");
                 self.bury(&held, Reason::Loop, &error);
             }
-            Route::Deliver { key } => {
-                self.parts.metrics.delivered.inc();
-                held.key = key;
-                held.loaded(Body::new(delivery, event));
-                self.enqueue(held, written.map(|retry| retry.due));
-            }
+            Route::Deliver { key } => match (decision, lane) {
+                (Some(decision), Some(lane)) => {
+                    self.decided(&decision, lane, delivery, event);
+                }
+                (Some(Decision { discards: true, .. }), None) => {
+                    self.writer.position().close(sequence);
+                }
+                (Some(_) | None, _) => {
+                    self.parts.metrics.delivered.inc();
+                    held.key = key;
+                    held.loaded(Body::new(delivery, event));
+                    self.enqueue(held, written.map(|retry| retry.due));
+                }
+            },
         }
     }
 
@@ -218,7 +249,9 @@ impl Partition {
         }
         let ordering = self.manifest().delivery.ordering;
         let lane = route::lane(ordering, &held.key, held.sequence);
-        if self.lanes.is_parked(lane) && MAX_PARKED_BODIES <= self.bodies && !held.written_down {
+        // A blocked lane may wait for days: the floor moves on without it.
+        let is_full = self.lanes.is_parked(lane) && MAX_PARKED_BODIES <= self.bodies;
+        if (is_full || self.lanes.is_blocked(lane)) && !held.written_down {
             self.ledger.write_down(held.sequence, &held.retry(0));
             held.written_down = true;
             held.body = None;
@@ -249,12 +282,23 @@ impl Partition {
             let Some((lane, held)) = self.lanes.start_next() else {
                 break;
             };
+            match held.hold {
+                Hold::Free => {}
+                Hold::Blocked => {
+                    self.lanes.block(lane);
+                    continue;
+                }
+                Hold::Discarded => {
+                    self.lanes.finish(lane);
+                    continue;
+                }
+            }
             self.in_flight += 1;
             self.breaker.started();
             match held.job(lane, &self.parts.generation.manifest().name) {
                 Some(job) => self.runners.submit(job),
                 None => {
-                    let sequence = held.sequence;
+                    let sequence = held.stored_at();
                     self.load(lane, sequence);
                 }
             }
@@ -262,20 +306,14 @@ impl Partition {
     }
 
     fn bury(&mut self, held: &Held, reason: Reason, error: &str) {
-        let generation = &self.parts.generation;
-        tracing::warn!(
-            plugin = %generation.manifest().name,
-            event = held.body.as_ref().map_or("", Body::event_id),
-            sequence = held.sequence, attempts = held.attempts, reason = reason.as_str(), %error,
-            "dead letter"
-        );
-        self.parts.metrics.buried(reason);
-        let letter = held.dead_letter(generation, reason, error, self.parts.max_payload);
+        let letter = self.parts.dead_letter(held, reason, error);
         self.ledger.bury(letter, held.inbox_id(), held.written_down);
     }
 
     fn has_room(&self) -> bool {
-        let ahead = self.breaker.is_closed() || self.lanes.held() < MAX_PARKED_BODIES;
+        // What waits for an operator does not wait for the circuit to close.
+        let waiting = self.lanes.held() - self.lanes.stuck();
+        let ahead = self.breaker.is_closed() || waiting < MAX_PARKED_BODIES;
         !self.draining
             && ahead
             && self.bodies < MAX_BODIES
@@ -304,6 +342,20 @@ impl Partition {
 
     fn manifest(&self) -> &Manifest {
         self.parts.generation.manifest()
+    }
+}
+
+impl Parts {
+    /// The dead letter of a delivery, said aloud and counted.
+    fn dead_letter<'a>(&'a self, held: &'a Held, reason: Reason, error: &'a str) -> DeadLetter<'a> {
+        tracing::warn!(
+            plugin = %self.generation.manifest().name,
+            event = held.body.as_ref().map_or("", Body::event_id),
+            sequence = held.sequence, attempts = held.attempts, reason = reason.as_str(), %error,
+            "dead letter"
+        );
+        self.metrics.buried(reason);
+        held.dead_letter(&self.generation, reason, error, self.max_payload)
     }
 }
 

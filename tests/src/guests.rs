@@ -37,7 +37,8 @@ pub fn failing(key: &str, n: u64, times: u32) -> Input {
     )
 }
 
-/// An event at which `fail_by_data` does `what`: `reject`, `trap` or `spin`.
+/// An event at which `fail_by_data` does `what`: `reject`, `trap`, `spin`, or `replay`, which
+/// fails until it is a replay.
 pub fn told(key: &str, n: u64, what: &str) -> Input {
     Input::with_data(format!("{key}-{n}"), key, n, json!({ "do": what }))
 }

@@ -220,6 +220,7 @@ impl Host {
                     "sluicegate_lag_events",
                     "sluicegate_in_flight",
                     "sluicegate_lanes_parked",
+                    "sluicegate_lanes_blocked",
                 ] {
                     let value = metrics.sum(name, &[("plugin", plugin)])?;
                     ensure!(value == 0.0, "{name} is {value}");

@@ -101,6 +101,12 @@ fn an_outage_fills_no_memory() -> Result<()> {
         .await?;
         let read = read().await?;
         ensure!(read == 512.0, "{read} were read");
-        Ok(())
+        until("the lag to say what is left", 20, async || {
+            let metrics = stage.host.metrics().await?;
+            let lag = metrics.sum("sluicegate_lag_events", &[("plugin", "outage")])?;
+            ensure!(lag == 1_020.0 - 512.0, "{lag} behind");
+            Ok(())
+        })
+        .await
     })
 }

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use async_nats::HeaderMap;
 use async_nats::jetstream::Context;
 use async_nats::jetstream::consumer::DeliverPolicy;
@@ -12,19 +12,18 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use clap::{Args, Subcommand};
 use serde::Serialize;
-use sluicegate_d365::slot;
 
-use self::again::through_the_gateway;
+use self::blocked::{Unblock, let_go_on, unblock};
+use self::replay::{replay, whole};
 use super::connect::{Target, stream};
 use super::output::{line, sorted};
-use crate::broker::{DEADLETTER, EVENTS, read_all};
-use crate::claim_check;
+use crate::broker::{DEADLETTER, read_all};
 use crate::decode::decode;
-use crate::gateway::outgoing::GATEWAY;
 use crate::ledger::dead_letter as facts;
-use crate::route::REPLAY_PREFIX;
 
 mod again;
+mod blocked;
+mod replay;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
@@ -34,8 +33,12 @@ pub(super) enum Verb {
     Show(Show),
     /// Send dead letters to their plug-in again, in their order.
     Replay(Chosen),
-    /// Throw dead letters away.
+    /// Throw dead letters away; a key that waits for one goes on.
     Discard(Chosen),
+    /// The keys that wait until their dead letter is replayed or discarded.
+    Blocked(Blocked),
+    /// Let a key go on whose dead letter is gone.
+    Unblock(Unblock),
 }
 
 #[derive(Debug, Args)]
@@ -54,6 +57,18 @@ pub(super) struct List {
     target: Target,
     #[command(flatten)]
     filter: Filter,
+    /// A JSON array.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Blocked {
+    /// Of this plug-in only.
+    #[arg(long)]
+    plugin: Option<String>,
+    #[command(flatten)]
+    target: Target,
     /// A JSON array.
     #[arg(long)]
     json: bool,
@@ -99,6 +114,9 @@ struct Letter {
     attempts: u32,
     subject: String,
     sequence: u64,
+    /// The place in EVENTS whose key waits for this dead letter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    blocks: Option<u64>,
     event_id: String,
     event_type: String,
     partition_key: String,
@@ -127,6 +145,12 @@ pub(super) async fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         }
         Verb::Replay(chosen) => return each(&chosen, true).await,
         Verb::Discard(chosen) => return each(&chosen, false).await,
+        Verb::Blocked(blocked) => {
+            let context = blocked.target.connect().await?;
+            let keys = blocked::read(&context, blocked.plugin.as_deref()).await?;
+            blocked::show(&keys, blocked.json)?;
+        }
+        Verb::Unblock(one) => unblock(&one).await?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -147,10 +171,14 @@ async fn each(chosen: &Chosen, replay_it: bool) -> anyhow::Result<ExitCode> {
     let (mut done, mut failed) = (Vec::new(), 0);
     for letter in &letters {
         let result = async {
-            let sequence = if replay_it {
-                Some(replay(&context, letter).await?)
-            } else {
-                None
+            let sequence = match (replay_it, letter.blocks) {
+                (true, _) => Some(replay(&context, letter).await?),
+                (false, Some(place)) => {
+                    let about = format!("{} {}", letter.id, letter.last_time);
+                    let key = &letter.partition_key;
+                    Some(let_go_on(&context, &letter.plugin, key, place, &about).await?)
+                }
+                (false, None) => None,
             };
             // Only now: were it the other way round, a crash between the two would lose it.
             dead_letters.delete_message(letter.id).await?;
@@ -189,53 +217,6 @@ async fn each(chosen: &Chosen, replay_it: bool) -> anyhow::Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
-}
-
-/// A body that is in the object store is fetched from there.
-async fn whole(context: &Context, headers: &HeaderMap, body: Bytes) -> anyhow::Result<Bytes> {
-    match claim_check::taken_out(headers) {
-        Some(object) if body.is_empty() => claim_check::get(context, object)
-            .await?
-            .with_context(|| format!("its body, object {object}, is not in the store any more")),
-        _ => Ok(body),
-    }
-}
-
-/// Publishes the original to its plug-in alone, or through the gateway's eyes again; gives
-/// its sequence in the store.
-async fn replay(context: &Context, letter: &Letter) -> anyhow::Result<u64> {
-    if letter.plugin == GATEWAY {
-        let body = whole(context, &letter.headers, letter.body.clone()).await?;
-        return through_the_gateway(context, &letter.headers, &body).await;
-    }
-    let body = match letter.headers.get(facts::BODY_OMITTED) {
-        None if letter.reason == "aged-out" => bail!("its event is gone, there is nothing to send"),
-        None => letter.body.clone(),
-        Some(_) => {
-            let events = stream(context, EVENTS).await?;
-            let original = events.get_raw_message(letter.sequence).await;
-            original
-                .context("its body is not in EVENTS any more")?
-                .payload
-        }
-    };
-    let mut headers = facts::original(&letter.headers);
-    headers.insert(facts::REPLAY, letter.id.to_string());
-    headers.insert(facts::SUBJECT, letter.subject.as_str());
-    // A second call that overlaps with this one is dropped by the broker; one that comes
-    // later by the plug-in's inbox.
-    headers.insert(
-        "Nats-Msg-Id",
-        format!("replay {} {}", letter.id, letter.last_time),
-    );
-    let slot = slot(&letter.partition_key);
-    let subject = format!("{REPLAY_PREFIX}{}.{slot}", letter.plugin);
-    let ack = context
-        .publish_with_headers(subject, headers, body)
-        .await?
-        .await
-        .context("the event store did not take it")?;
-    Ok(ack.sequence)
 }
 
 async fn read(context: &Context, filter: &Filter) -> anyhow::Result<Vec<Letter>> {
@@ -284,6 +265,7 @@ fn letter(id: u64, headers: HeaderMap, body: Bytes) -> Letter {
         attempts: text(facts::ATTEMPTS).parse().unwrap_or(0),
         subject: text(facts::SUBJECT),
         sequence: text(facts::SEQUENCE).parse().unwrap_or(0),
+        blocks: text(facts::BLOCKS).parse().ok(),
         event_id: event
             .as_ref()
             .map_or_else(|| text("ce-id"), |event| event.id.clone()),
@@ -307,14 +289,15 @@ fn show_list(letters: &[Letter], json: bool) -> anyhow::Result<()> {
     }
     for letter in letters {
         line!(
-            "{:>6}  {}  {:<20}  {:<11}  {:>2} attempts  {}  {}",
+            "{:>6}  {}  {:<20}  {:<11}  {:>2} attempts  {}  {}{}",
             letter.id,
             letter.last_time,
             letter.plugin,
             letter.reason,
             letter.attempts,
             letter.event_id,
-            letter.error
+            letter.error,
+            letter.blocks.map_or("", |_| "  (its key waits)")
         );
     }
     line!("{} dead letters", letters.len());

@@ -112,6 +112,7 @@ impl Override {
                 key: match about {
                     About::Subjects => "subjects",
                     About::Retry => "max",
+                    About::Blocking => "on_exhausted",
                 },
                 reason,
             }),

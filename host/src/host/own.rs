@@ -225,6 +225,7 @@ impl Owning {
             context: &self.broker.context,
             ledger: &self.broker.ledger,
             owner: self.shared.owner,
+            mode: self.shared.config.ledger.mode,
             dedup_window: self.shared.config.ledger.dedup_window,
         }
     }

@@ -19,6 +19,7 @@ use super::subject::{self, PartitionName, retry_sequence};
 use super::{LEAST_TTL, Ledger};
 use crate::broker::read_all;
 use crate::clock;
+use crate::config::LedgerMode;
 
 /// Why a partition could not be taken over now.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +73,8 @@ pub struct Claimant<'a> {
     pub ledger: &'a Stream,
     /// This process.
     pub owner: [u8; 16],
+    /// Without ledger, finished ids are not remembered.
+    pub mode: LedgerMode,
     /// How long finished ids are remembered.
     pub dedup_window: Duration,
 }
@@ -104,7 +107,10 @@ pub async fn claim(
         name: name.to_string(),
         source,
     })?;
-    let inbox = inbox(claimant, &name).await?;
+    let inbox = match claimant.mode {
+        LedgerMode::On => Some(inbox(claimant, &name).await?),
+        LedgerMode::Off => None,
+    };
     let waiting = waiting(claimant, &name).await?;
     let state = StateCache::in_ledger(
         claimant.ledger.clone(),

@@ -3,13 +3,16 @@
 //! A commit without effects is one message and goes by itself; those with effects share
 //! atomic batches, since a batch costs the same whatever its size. The expectation on each
 //! log message is the fence: whoever is not the owner any more fails it.
+//!
+//! With `ledger.mode = "off"` nothing is atomic: the effects of a commit go out side by side,
+//! and its log message behind them, so that a crash in between repeats them.
 
 use std::time::Duration;
 
 use async_nats::jetstream::Context;
 use async_nats::jetstream::stream::{LastRawMessageErrorKind, Stream};
 use futures_util::StreamExt;
-use futures_util::future::join_all;
+use futures_util::future::{join_all, try_join_all};
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -17,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::batch::{self, Failure};
 use super::entry::Entry;
 use super::message::Message;
+use crate::config::LedgerMode;
 use crate::metrics::Metrics;
 
 #[cfg(debug_assertions)]
@@ -70,15 +74,17 @@ impl Commit {
 pub struct Committer {
     context: Context,
     ledger: Stream,
+    mode: LedgerMode,
     metrics: Metrics,
 }
 
 impl Committer {
     /// Writes through this context to this stream.
-    pub fn new(context: Context, ledger: Stream, metrics: Metrics) -> Self {
+    pub fn new(context: Context, ledger: Stream, mode: LedgerMode, metrics: Metrics) -> Self {
         Self {
             context,
             ledger,
+            mode,
             metrics,
         }
     }
@@ -93,12 +99,12 @@ impl Committer {
                 count = incoming.recv_many(&mut waiting, 256) => if count == 0 { break },
                 Some(()) = in_trouble.next() => continue,
             }
-            let (alone, with_effects): (Vec<_>, Vec<_>) = waiting
+            let (alone, shared): (Vec<_>, Vec<_>) = waiting
                 .drain(..)
-                .partition(|commit: &Commit| commit.effects.is_empty());
+                .partition(|commit| self.goes_alone(commit));
             let alone = alone.into_iter().map(|commit| self.attempt(vec![commit]));
             let mut failed: Vec<_> = join_all(alone).await.into_iter().flatten().collect();
-            for group in pack(with_effects) {
+            for group in pack(shared) {
                 failed.extend(self.attempt(group).await);
             }
             // What the broker does not take is seen to beside the others: a partition in
@@ -110,14 +116,20 @@ impl Committer {
         while in_trouble.next().await.is_some() {}
     }
 
+    fn goes_alone(&self, commit: &Commit) -> bool {
+        commit.effects.is_empty() || self.mode == LedgerMode::Off
+    }
+
     /// Writes a group once; gives it back when that failed.
     async fn attempt(&self, group: Vec<Commit>) -> Option<(Vec<Commit>, Failure)> {
         let started = tokio::time::Instant::now();
         match self.write(&group).await {
-            Ok(last) => {
+            Ok(sequences) => {
                 let deliveries = group.iter().map(|commit| commit.deliveries).sum();
                 self.metrics.committed(deliveries, started.elapsed());
-                finish_all(group, last);
+                for (commit, sequence) in group.into_iter().zip(sequences) {
+                    commit.finish(Ok(sequence));
+                }
                 None
             }
             Err(failure) => Some((group, failure)),
@@ -174,19 +186,25 @@ impl Committer {
         }
     }
 
-    async fn write(&self, group: &[Commit]) -> Result<u64, Failure> {
+    /// Gives the sequence of each commit's log message.
+    async fn write(&self, group: &[Commit]) -> Result<Vec<u64>, Failure> {
         #[cfg(debug_assertions)]
         if broken::is_wanted() {
             return broken::write(&self.context, group).await;
         }
         match group {
-            [only] if only.effects.is_empty() => batch::one(&self.context, &only.log).await,
+            [only] if self.goes_alone(only) => {
+                let effects = only.effects.iter();
+                try_join_all(effects.map(|effect| batch::one(&self.context, effect))).await?;
+                Ok(vec![batch::one(&self.context, &only.log).await?])
+            }
             several => {
                 let messages: Vec<&Message> = several
                     .iter()
                     .flat_map(|commit| std::iter::once(&commit.log).chain(&commit.effects))
                     .collect();
-                batch::atomic(&self.context, &messages).await
+                let last = batch::atomic(&self.context, &messages).await?;
+                Ok(sequences(several, last))
             }
         }
     }
@@ -225,14 +243,15 @@ impl Committer {
 
 /// The messages of a batch stand one after another in the stream, so the last sequence
 /// tells that of each log message.
-fn finish_all(group: Vec<Commit>, last: u64) {
+fn sequences(group: &[Commit], last: u64) -> Vec<u64> {
     let count: usize = group.iter().map(Commit::messages).sum();
-    let mut next = last + 1 - count as u64;
-    for commit in group {
-        let sequence = next;
-        next += commit.messages() as u64;
-        commit.finish(Ok(sequence));
-    }
+    let first = last + 1 - count as u64;
+    let behind = |next: &mut u64, commit: &Commit| {
+        let log = *next;
+        *next += commit.messages() as u64;
+        Some(log)
+    };
+    group.iter().scan(first, behind).collect()
 }
 
 /// Groups of commits that fit one batch each, in their order.
@@ -272,24 +291,22 @@ mod tests {
         }
     }
 
-    fn commit(effects: usize, bytes: usize) -> (Commit, oneshot::Receiver<Result<u64, Fenced>>) {
-        let (done, receiver) = oneshot::channel();
-        let commit = Commit {
+    fn commit(effects: usize, bytes: usize) -> Commit {
+        Commit {
             log: message(10),
             owner: [0; 16],
             number: 1,
             effects: (0..effects).map(|_| message(bytes)).collect(),
             deliveries: 1,
-            done,
-        };
-        (commit, receiver)
+            done: oneshot::channel().0,
+        }
     }
 
     #[test]
     fn groups_keep_the_servers_limits_and_the_order() {
         let commits: Vec<Commit> = [600, 300, 99, 1, 2]
             .into_iter()
-            .map(|n| commit(n, 1).0)
+            .map(|n| commit(n, 1))
             .collect();
         let sizes: Vec<Vec<usize>> = pack(commits)
             .iter()
@@ -300,20 +317,13 @@ mod tests {
 
     #[test]
     fn a_commit_over_the_byte_limit_goes_alone() {
-        let commits = vec![
-            commit(1, 10).0,
-            commit(5, MAX_BATCH_BYTES).0,
-            commit(1, 10).0,
-        ];
+        let commits = vec![commit(1, 10), commit(5, MAX_BATCH_BYTES), commit(1, 10)];
         assert_eq!(pack(commits).len(), 3);
     }
 
     #[test]
     fn each_commit_learns_the_sequence_of_its_log_message() {
-        let (first, mut first_done) = commit(2, 1);
-        let (second, mut second_done) = commit(1, 1);
-        finish_all(vec![first, second], 14);
-        assert_eq!(first_done.try_recv(), Ok(Ok(10)));
-        assert_eq!(second_done.try_recv(), Ok(Ok(13)));
+        let group = [commit(2, 1), commit(1, 1)];
+        assert_eq!(sequences(&group, 14), [10, 13]);
     }
 }

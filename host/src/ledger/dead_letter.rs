@@ -36,6 +36,11 @@ pub const SUBJECT: &str = "Sluice-Subject";
 pub const PARTITION_KEY: &str = "Sluice-Partition-Key";
 /// On a replayed message: the dead letter that it was.
 pub const REPLAY: &str = "Sluice-Replay";
+/// The place in EVENTS whose key waits for this dead letter to be replayed or discarded; and
+/// on the message that says which.
+pub const BLOCKS: &str = "Sluice-Blocks";
+/// On a message that lets a key go on: the dead letter that was thrown away.
+pub const DISCARD: &str = "Sluice-Discard";
 /// The body did not fit beside the facts: it still stands in EVENTS, at `Sluice-Sequence`.
 pub const BODY_OMITTED: &str = "Sluice-Body-Omitted";
 
@@ -61,6 +66,8 @@ pub struct DeadLetter<'a> {
     pub first: u64,
     /// In EVENTS.
     pub sequence: u64,
+    /// The place whose key it keeps waiting.
+    pub blocks: Option<u64>,
     /// Of the original.
     pub subject: &'a str,
     /// The lane's key, where it is known.
@@ -95,6 +102,9 @@ impl DeadLetter<'_> {
         let mut headers = self.headers.map(original).unwrap_or_default();
         for (name, value) in facts {
             headers.insert(name, value.as_str());
+        }
+        if let Some(place) = self.blocks {
+            headers.insert(BLOCKS, place.to_string());
         }
         let reason = self.reason.as_str();
         // Its body stands in the object store, and the original's headers say where.
@@ -160,6 +170,7 @@ mod tests {
             attempts: 3,
             first: 0,
             sequence: 42,
+            blocks: Some(41),
             subject: "d365.dataverse.x.record.account.update.3",
             key: "account/1",
             trace_id: String::new(),
@@ -190,6 +201,7 @@ mod tests {
         assert_eq!(header("Sluice-Error").as_deref(), Some("broke badly"));
         assert_eq!(header("Sluice-Attempts").as_deref(), Some("3"));
         assert_eq!(header("Sluice-Sequence").as_deref(), Some("42"));
+        assert_eq!(header("Sluice-Blocks").as_deref(), Some("41"));
         assert_eq!(header("Nats-TTL").as_deref(), Some("60s"));
     }
 

@@ -68,6 +68,18 @@ pub struct Retry {
     pub first: u64,
     /// The lane's key.
     pub key: String,
+    /// It is a dead letter that keeps its key waiting.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub blocked: bool,
+    /// Where the message stands that is to be handled in its place: a dead letter that was
+    /// sent again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay: Option<u64>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// A log message: the fence is its expectation about the subject's last sequence.

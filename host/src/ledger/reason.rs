@@ -26,6 +26,24 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Whether the key of such a dead letter waits where `on_exhausted` is `block-key`: not
+    /// where the plug-in itself has decided to go on without the event, and not where it was
+    /// never called.
+    pub fn blocks(self) -> bool {
+        match self {
+            Reason::Exhausted
+            | Reason::Trap
+            | Reason::Timeout
+            | Reason::Limit
+            | Reason::Forbidden => true,
+            Reason::Undecodable
+            | Reason::Rejected
+            | Reason::Loop
+            | Reason::Expired
+            | Reason::AgedOut => false,
+        }
+    }
+
     /// As it stands in subjects, headers and metrics.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -41,10 +41,13 @@ pub struct Staging {
 }
 
 struct Inner {
-    inbox: Inbox,
+    /// None where the ledger is off: nothing is remembered.
+    inbox: Option<Inbox>,
     group: VecDeque<Settled>,
     /// The newest log message that is known; the next one is behind it.
     log: u64,
+    /// The log messages below were said to be of no use.
+    expired: u64,
 }
 
 impl std::fmt::Debug for Inner {
@@ -70,12 +73,13 @@ pub struct Bounds {
 
 impl Staging {
     /// What a partition starts with after it was taken over.
-    pub fn new(inbox: Inbox, state: Arc<StateCache>, log: u64) -> Self {
+    pub fn new(inbox: Option<Inbox>, state: Arc<StateCache>, log: u64) -> Self {
         Self {
             inner: Mutex::new(Inner {
                 inbox,
                 group: VecDeque::new(),
                 log,
+                expired: 0,
             }),
             state,
         }
@@ -88,14 +92,14 @@ impl Staging {
 
     /// Whether the event was finished before.
     pub fn is_finished(&self, id: &InboxId) -> bool {
-        self.inner.lock().inbox.contains(id)
+        self.inner.lock().is_finished(id)
     }
 
     /// Takes the result of a call that returned ok, if it still holds.
     pub fn accept(&self, settled: Settled, reads: &Reads, writes: &Writes, now: u64) -> Accepted {
         let mut inner = self.inner.lock();
         if let Some(id) = &settled.finished
-            && inner.inbox.contains(id)
+            && inner.is_finished(id)
         {
             return Accepted::Duplicate;
         }
@@ -148,18 +152,34 @@ impl Staging {
     /// Forgets ids older than the dedup window; gives the log sequence below which no
     /// message is needed, when that has moved.
     pub fn expire(&self, now: u64) -> Option<u64> {
-        self.inner.lock().inbox.expire(now)
+        self.inner.lock().expire(now)
     }
 }
 
 impl Inner {
-    fn push(&mut self, settled: Settled, now: u64) {
-        if let Some(id) = settled.finished {
+    fn is_finished(&self, id: &InboxId) -> bool {
+        self.inbox.as_ref().is_some_and(|inbox| inbox.contains(id))
+    }
+
+    fn push(&mut self, mut settled: Settled, now: u64) {
+        match (&mut self.inbox, settled.finished) {
             // The log message will have a higher sequence: as a bound this is safe.
-            let log = self.log + 1;
-            self.inbox.insert(id, now, log);
+            (Some(inbox), Some(id)) => inbox.insert(id, now, self.log + 1),
+            (Some(_), None) => {}
+            (None, _) => settled.finished = None,
         }
         self.group.push_back(settled);
+    }
+
+    fn expire(&mut self, now: u64) -> Option<u64> {
+        let needed = match &mut self.inbox {
+            Some(inbox) => inbox.expire(now)?,
+            // Without ids only the newest log message says anything.
+            None => self.log,
+        };
+        let moved = self.expired < needed;
+        self.expired = needed;
+        moved.then_some(needed)
     }
 }
 
@@ -173,7 +193,7 @@ mod tests {
     use super::*;
 
     fn staging() -> Staging {
-        let inbox = Inbox::new(Duration::from_secs(60));
+        let inbox = Some(Inbox::new(Duration::from_secs(60)));
         Staging::new(inbox, Arc::new(StateCache::in_memory()), 0)
     }
 
@@ -205,6 +225,26 @@ mod tests {
             Accepted::Duplicate
         );
         assert_eq!(staging.len(), 1);
+    }
+
+    #[test]
+    fn without_an_inbox_nothing_is_remembered() {
+        let staging = Staging::new(None, Arc::new(StateCache::in_memory()), 7);
+        let (reads, writes) = (Reads::new(), Writes::new());
+        for _ in 0..2 {
+            let accepted = staging.accept(settled(1, 0), &reads, &writes, 0);
+            assert_eq!(accepted, Accepted::Yes);
+        }
+        assert_eq!((staging.expire(0), staging.expire(0)), (Some(7), None));
+        staging.logged(9);
+        assert_eq!(staging.expire(0), Some(9));
+        let bounds = Bounds {
+            deliveries: 10,
+            messages: 7,
+            bytes: 1 << 20,
+        };
+        let group = staging.take(bounds);
+        assert!(group.iter().all(|settled| settled.finished.is_none()));
     }
 
     #[test]

@@ -63,6 +63,13 @@ pub fn out(event_subject: &str) -> String {
     format!("ledger.out.{rest}")
 }
 
+/// Plug-in, partition and sequence in a retry subject.
+pub fn retry_place(subject: &str) -> Option<(String, u8, u64)> {
+    let mut tokens = subject.split('.').skip(1);
+    let (plugin, partition) = (tokens.next()?, tokens.next()?.parse().ok()?);
+    Some((plugin.to_owned(), partition, retry_sequence(subject)?))
+}
+
 /// The sequence in a retry subject.
 pub fn retry_sequence(subject: &str) -> Option<u64> {
     subject.rsplit('.').next()?.parse().ok()
@@ -98,6 +105,8 @@ mod tests {
             "ledger.out.custom.x.business.y.raised.1"
         );
         assert_eq!(retry_sequence("ledger.credit-hold.3.retry.42"), Some(42));
+        let place = Some(("credit-hold".to_owned(), 3, 42));
+        assert_eq!(retry_place("ledger.credit-hold.3.retry.42"), place);
     }
 
     proptest! {

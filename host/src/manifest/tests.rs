@@ -227,6 +227,10 @@ fn every_bad_value_is_refused_at_its_line() {
             "\"dead-letter\" or \"block-key\"",
         ),
         (
+            "[delivery]\nordering = \"none\"\n[retry]\non_exhausted = \"block-key\"",
+            "delivery.ordering is \"none\"",
+        ),
+        (
             "[retry]\ninitial = \"1h\"\nmax = \"1m\"",
             "less than initial",
         ),

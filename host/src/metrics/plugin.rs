@@ -28,6 +28,8 @@ pub struct PluginMetrics {
     pub(super) call_duration: Histogram,
     pub(super) end_to_end: Histogram,
     pub(super) lanes_parked: Gauge,
+    pub(super) lanes_blocked: Gauge,
+    pub(super) events_blocked: Gauge,
     pub(super) in_flight: Gauge,
     pub(super) lag: Gauge,
     pub(super) circuits_open: Gauge,
@@ -61,6 +63,8 @@ impl PluginMetrics {
     /// so each partition reports what it adds.
     pub fn standing(&self, before: Standing, now: Standing) {
         self.lanes_parked.inc_by(now.parked - before.parked);
+        self.lanes_blocked.inc_by(now.blocked - before.blocked);
+        self.events_blocked.inc_by(now.stuck - before.stuck);
         self.in_flight.inc_by(now.in_flight - before.in_flight);
         self.lag.inc_by(now.lag - before.lag);
         self.circuits_open.inc_by(now.open - before.open);
@@ -72,6 +76,10 @@ impl PluginMetrics {
 pub struct Standing {
     /// Lanes that wait for a retry.
     pub parked: i64,
+    /// Lanes that wait for an operator.
+    pub blocked: i64,
+    /// Events behind the dead letters of those.
+    pub stuck: i64,
     /// Deliveries with the plug-in.
     pub in_flight: i64,
     /// Events in the store that were not read yet.

@@ -48,7 +48,7 @@ impl Partition {
                 if let Some(held) = self.lanes.head(lane) {
                     held.attempts += 1;
                 }
-                self.finish_dead(lane, reason, &error);
+                self.end_dead(lane, reason, &error);
             }
         }
     }
@@ -60,10 +60,7 @@ impl Partition {
             self.bodies -= 1;
             self.body_bytes -= body.size();
         }
-        let latency = clock::unix_millis().saturating_sub(held.event_time);
-        self.parts
-            .metrics
-            .handled_after(Duration::from_millis(latency));
+        self.parts.metrics.handled_after(held.age());
         Some(held)
     }
 
@@ -112,7 +109,7 @@ impl Partition {
             );
         }
         let Some(delay) = delay else {
-            return self.finish_dead(lane, reason, error);
+            return self.end_dead(lane, reason, error);
         };
         let due = now + millis(delay);
         self.ledger.write_down(held.sequence, &held.retry(due));

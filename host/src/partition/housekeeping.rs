@@ -1,11 +1,14 @@
 //! Takes a partition's quiet moments, gives order: old entries let go, idle positions moved up, gauges set.
 
+use std::sync::atomic::Ordering;
+
 use tokio::time::Duration;
 
 use super::{Partition, Quiet};
 use crate::clock;
 use crate::cursor;
 use crate::held::Held;
+use crate::ledger::message::Retry;
 use crate::ledger::reason::Reason;
 use crate::metrics::Standing;
 use crate::route;
@@ -23,10 +26,19 @@ impl Partition {
             && *entry.key() < sequence
         {
             let (sequence, retry) = entry.remove_entry();
-            let mut held = Held::new(sequence, retry.first);
-            held.resume(&retry);
-            let ordering = self.manifest().delivery.ordering;
-            let lane = route::lane(ordering, &held.key, sequence);
+            self.resume(sequence, &retry);
+        }
+    }
+
+    /// Puts an event that an earlier owner wrote down into its lane.
+    pub(super) fn resume(&mut self, sequence: u64, retry: &Retry) {
+        let mut held = Held::new(sequence, retry.first);
+        held.resume(retry);
+        let delivery = &self.manifest().delivery;
+        let lane = route::lane(delivery.ordering, &held.key, sequence);
+        if retry.blocked {
+            self.resume_blocked(lane, held);
+        } else {
             self.lanes.push_parked(lane, held, retry.due);
         }
     }
@@ -45,10 +57,13 @@ impl Partition {
     }
 
     pub(super) fn standing(&self) -> Standing {
+        let unread = self.behind.load(Ordering::Relaxed) + self.feed.len() as u64;
         Standing {
             parked: i64::try_from(self.lanes.parked()).unwrap_or(i64::MAX),
+            blocked: i64::try_from(self.lanes.blocked()).unwrap_or(i64::MAX),
+            stuck: i64::try_from(self.lanes.stuck() - self.lanes.blocked()).unwrap_or(i64::MAX),
             in_flight: i64::try_from(self.in_flight).unwrap_or(i64::MAX),
-            lag: i64::try_from(self.behind).unwrap_or(i64::MAX),
+            lag: i64::try_from(unread).unwrap_or(i64::MAX),
             open: i64::from(!self.breaker.is_closed()),
         }
     }
@@ -70,7 +85,9 @@ impl Partition {
                 }
             });
         }
-        if self.lanes.held() == 0 && self.writer.is_idle() && self.waiting.is_empty() {
+        // What waits for an operator is written down.
+        let is_quiet = self.lanes.held() == self.lanes.stuck();
+        if is_quiet && self.writer.is_idle() && self.waiting.is_empty() {
             let asked_at = self.writer.position().last();
             let (events, subjects) = (self.parts.events.clone(), self.parts.subjects.clone());
             let answers = self.quiet.0.clone();

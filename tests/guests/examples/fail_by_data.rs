@@ -1,7 +1,8 @@
-//! Does what the data says: `{"do": "ok|reject|trap|spin|retry", "until": N, "n": …}`.
+//! Does what the data says: `{"do": "ok|reject|trap|spin|retry|replay", "until": N, "n": …}`.
 //!
 //! `ok` emits one event; `retry` asks for one while the attempt is at most `until` (for ever
-//! without it), then emits one event.
+//! without it), then emits one event; `replay` asks for retries until an operator has sent
+//! the event again, then emits one event.
 
 use serde::Deserialize;
 use sluicegate_guest::*;
@@ -21,6 +22,7 @@ enum Do {
     Trap,
     Spin,
     Retry,
+    Replay,
 }
 
 #[consumer]
@@ -36,6 +38,7 @@ fn handle(event: Event, delivery: Delivery) -> Outcome {
         Do::Retry if delivery.attempt <= order.until.unwrap_or(u32::MAX) => {
             Err(retry("the data says retry"))
         }
-        Do::Retry => echo(&event, &delivery),
+        Do::Replay if !delivery.is_replay => Err(retry("the data says that it is to be mended")),
+        Do::Retry | Do::Replay => echo(&event, &delivery),
     }
 }

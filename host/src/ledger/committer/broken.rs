@@ -23,8 +23,8 @@ pub(super) fn is_wanted() -> bool {
     *WANTED
 }
 
-pub(super) async fn write(context: &Context, group: &[Commit]) -> Result<u64, Failure> {
-    let mut last = 0;
+pub(super) async fn write(context: &Context, group: &[Commit]) -> Result<Vec<u64>, Failure> {
+    let mut sequences = Vec::with_capacity(group.len());
     for commit in group {
         let mut log = commit.log.clone();
         let headers = log.headers.iter();
@@ -32,11 +32,11 @@ pub(super) async fn write(context: &Context, group: &[Commit]) -> Result<u64, Fa
             .filter(|(name, _)| **name != NATS_EXPECTED_LAST_SUBJECT_SEQUENCE)
             .flat_map(|(name, values)| values.iter().map(|value| (name.clone(), value.clone())))
             .collect();
-        last = batch::one(context, &log).await?;
+        sequences.push(batch::one(context, &log).await?);
         for effect in &commit.effects {
             tokio::time::sleep(GAP).await;
-            last = batch::one(context, effect).await?;
+            batch::one(context, effect).await?;
         }
     }
-    Ok(last)
+    Ok(sequences)
 }
