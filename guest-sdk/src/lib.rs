@@ -60,6 +60,7 @@ pub mod event;
 mod failure;
 
 pub mod config;
+pub mod dataverse;
 pub mod log;
 pub mod outbox;
 pub mod state;
