@@ -28,6 +28,7 @@ use crate::ledger::claim::Claim;
 use crate::ledger::dead_letter::DeadLetter;
 use crate::ledger::message::Retry;
 use crate::ledger::reason::Reason;
+use crate::ledger::staging::Waiting;
 use crate::ledger::writer::{self, Writer};
 use crate::manifest::Manifest;
 use crate::metrics::{PluginMetrics, Standing};
@@ -44,6 +45,8 @@ mod loading;
 const MAX_BODIES: usize = 4_096;
 /// And their bytes.
 const MAX_BODY_BYTES: usize = 32 << 20;
+/// Bytes of effects that wait for a commit; nothing new is started there.
+const MAX_STAGED_BYTES: usize = 32 << 20;
 /// Bodies held behind parked lanes; beyond, events are written down by sequence.
 const MAX_PARKED_BODIES: usize = 512;
 /// Deliveries held in lanes, written down or not; reading stops there.
@@ -324,7 +327,8 @@ impl Partition {
 
     /// While the broker does not take commits, nothing new is started.
     fn commits_keep_up(&self) -> bool {
-        self.ledger.staging().len() < MAX_BODIES
+        let Waiting { deliveries, bytes } = self.ledger.staging().waiting();
+        deliveries < MAX_BODIES && bytes < MAX_STAGED_BYTES
     }
 
     fn next_wake(&mut self) -> Instant {

@@ -10,6 +10,7 @@ use crate::events::Input;
 pub const TESTED: &[(&str, &str)] = &[
     ("big_output", "a_plugin_stays_in_its_box.rs"),
     ("count", "effects_happen_once.rs"),
+    ("decide", "dead_letters.rs"),
     ("emit_one", "nothing_is_lost.rs"),
     ("fail_by_data", "order_per_key.rs"),
     ("forbidden_emit", "a_plugin_stays_in_its_box.rs"),

@@ -27,6 +27,7 @@ pub struct Host {
     ports: Ports,
     setup: Setup,
     process: Option<Process>,
+    hushed: bool,
 }
 
 impl Host {
@@ -37,7 +38,13 @@ impl Host {
             ports,
             setup,
             process: None,
+            hushed: false,
         })
+    }
+
+    /// Has the end of its log not shown when it goes: all went well.
+    pub fn hush(&mut self) {
+        self.hushed = true;
     }
 
     /// Starts the process and waits until `/readyz` says 200.
@@ -312,7 +319,7 @@ impl Drop for Host {
     fn drop(&mut self) {
         self.kill9();
         let end = self.log_end();
-        if !end.is_empty() {
+        if !end.is_empty() && !self.hushed {
             eprintln!("--- the end of the host's log ---\n{end}\n---");
         }
     }

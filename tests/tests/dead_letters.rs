@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result, ensure};
 use chrono::DateTime;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use sluicegate_tests::events::{publish, series};
 use sluicegate_tests::outputs::{
@@ -320,6 +320,26 @@ fn commands_for_letters_that_are_not_there_say_so() -> Result<()> {
         // Neither an id nor --all: that is not "all".
         let said = dlq(&url, &["discard"]).await?;
         ensure!(said.code == Some(2), "{said:?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn what_a_plug_in_decides_by_the_data_is_what_happens() -> Result<()> {
+    within(60, async {
+        let stage = Stage::with(&["decide"], "").await?;
+        let account = |id: &str, limit: u64| {
+            let body = json!({ "accountnumber": id, "creditlimit": limit }).to_string();
+            Input::new(id, id, 0).body(body)
+        };
+        let inputs = [account("low", 50_000), account("high", 50_001)];
+        publish(&stage.jetstream, &inputs).await?;
+        let letters = wait_dead_letters(&stage.jetstream, 1, 20).await?;
+        let letter = letters.first().context("no letter")?;
+        ensure!(letter.header("Sluice-Error")? == "high is over its limit");
+        stage.host.settled("decide", 20).await?;
+        let done = stage.host.metrics().await?.outcomes("decide", "done")?;
+        ensure!(done == 1.0, "{done} done");
         Ok(())
     })
 }

@@ -11,7 +11,7 @@ use crate::run;
 use crate::setup;
 
 /// Those that exist, in the order in which all of them run.
-const NAMES: [&str; 1] = ["gateway"];
+const NAMES: [&str; 2] = ["gateway", "ledger"];
 
 /// What to measure.
 pub(crate) struct Args {
@@ -53,6 +53,7 @@ pub(crate) fn run(layout: &Layout, args: &Args) -> Result<bool> {
     let watch = Stopwatch::start();
     let programs = compile::benchmarks(layout)?;
     println!("  sluice       {}, {watch}", layout.short(&programs.sluice));
+    let guests = compile::guests(layout, &programs.sluice)?;
     let folder = layout.target.join("bench");
     fs::create_dir_all(&folder).with_context(|| format!("could not make {}", folder.display()))?;
     let mut met = true;
@@ -66,6 +67,7 @@ pub(crate) fn run(layout: &Layout, args: &Args) -> Result<bool> {
         }
         bench
             .env("SLUICE_BIN", &programs.sluice)
+            .env("SLUICE_GUESTS", &guests)
             .env("SLUICE_NATS_SERVER", &tools.nats_server);
         let status = bench
             .status()
@@ -93,7 +95,7 @@ mod tests {
         let wrong = |words: &[&str]| Args::read(words).err().unwrap();
         assert_eq!(
             wrong(&["gatway"]),
-            "there is no benchmark `gatway`; there is: gateway"
+            "there is no benchmark `gatway`; there is: gateway, ledger"
         );
         assert_eq!(wrong(&["--quikc"]), "`bench` has no option --quikc");
     }

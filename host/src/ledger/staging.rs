@@ -43,7 +43,10 @@ pub struct Staging {
 struct Inner {
     /// None where the ledger is off: nothing is remembered.
     inbox: Option<Inbox>,
-    group: VecDeque<Settled>,
+    /// With the bytes of their effects.
+    group: VecDeque<(Settled, usize)>,
+    /// The bytes of all.
+    bytes: usize,
     /// The newest log message that is known; the next one is behind it.
     log: u64,
     /// The log messages below were said to be of no use.
@@ -58,6 +61,15 @@ impl std::fmt::Debug for Inner {
             .field("log", &self.log)
             .finish_non_exhaustive()
     }
+}
+
+/// How much waits for a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waiting {
+    /// Deliveries.
+    pub deliveries: usize,
+    /// Bytes of their effects.
+    pub bytes: usize,
 }
 
 /// How much one commit may hold.
@@ -78,6 +90,7 @@ impl Staging {
             inner: Mutex::new(Inner {
                 inbox,
                 group: VecDeque::new(),
+                bytes: 0,
                 log,
                 expired: 0,
             }),
@@ -115,14 +128,18 @@ impl Staging {
         self.inner.lock().push(settled, now);
     }
 
-    /// How many deliveries wait for a commit.
-    pub fn len(&self) -> usize {
-        self.inner.lock().group.len()
+    /// How much waits for a commit.
+    pub fn waiting(&self) -> Waiting {
+        let inner = self.inner.lock();
+        Waiting {
+            deliveries: inner.group.len(),
+            bytes: inner.bytes,
+        }
     }
 
-    /// Whether none does.
+    /// Whether nothing does.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.inner.lock().group.is_empty()
     }
 
     /// The oldest of the waiting deliveries, as many as fit one commit.
@@ -130,16 +147,18 @@ impl Staging {
         let mut inner = self.inner.lock();
         let mut group = Vec::new();
         let (mut messages, mut bytes) = (0, 0);
-        while let Some(next) = inner.group.front() {
+        while let Some((next, size)) = inner.group.front() {
             messages += next.effects.len();
-            bytes += next.effects.iter().map(Message::size).sum::<usize>();
+            bytes += size;
             let full = bounds.deliveries <= group.len()
                 || bounds.messages < messages
                 || bounds.bytes < bytes;
             if full && !group.is_empty() {
                 break;
             }
-            group.extend(inner.group.pop_front());
+            let taken = inner.group.pop_front();
+            inner.bytes -= taken.as_ref().map_or(0, |(_, size)| *size);
+            group.extend(taken.map(|(settled, _)| settled));
         }
         group
     }
@@ -168,7 +187,9 @@ impl Inner {
             (Some(_), None) => {}
             (None, _) => settled.finished = None,
         }
-        self.group.push_back(settled);
+        let bytes = settled.effects.iter().map(Message::size).sum();
+        self.bytes += bytes;
+        self.group.push_back((settled, bytes));
     }
 
     fn expire(&mut self, now: u64) -> Option<u64> {
@@ -224,7 +245,7 @@ mod tests {
             staging.accept(settled(1, 1), &reads, &writes, 0),
             Accepted::Duplicate
         );
-        assert_eq!(staging.len(), 1);
+        assert_eq!(staging.waiting().deliveries, 1);
     }
 
     #[test]
@@ -262,5 +283,6 @@ mod tests {
             .take_while(|size| *size != 0)
             .collect();
         assert_eq!(sizes, [2, 1, 1]);
+        assert_eq!(staging.waiting().bytes, 0);
     }
 }

@@ -10,14 +10,15 @@ use super::committer::{Commit, Fenced, MAX_BATCH_BYTES, MAX_BATCH_MESSAGES};
 use super::entry::Entry;
 use super::message;
 use super::position::Position;
-use super::staging::{Bounds, Settled};
+use super::staging::{Bounds, Settled, Waiting};
 
 /// When and how much to commit at a time.
 #[derive(Debug, Clone, Copy)]
 pub struct Grouping {
     /// Deliveries that make a full group.
     pub events: usize,
-    /// How long the first of a group may wait for others.
+    /// How long after one group the next may go. The first after a pause goes at once, so
+    /// that grouping costs nothing at a low rate.
     pub delay: Duration,
 }
 
@@ -51,6 +52,8 @@ pub struct Writer {
     in_flight: Option<InFlight>,
     /// Since when something waits.
     waiting_since: Option<Instant>,
+    /// When the last group went.
+    last_sent: Option<Instant>,
     /// The position has moved without a delivery to settle.
     moved: bool,
 }
@@ -75,6 +78,7 @@ impl Writer {
             grouping,
             in_flight: None,
             waiting_since: None,
+            last_sent: None,
             moved: false,
         }
     }
@@ -97,15 +101,15 @@ impl Writer {
 
     /// When the group that waits has to go; none while nothing waits or a commit is under way.
     pub fn due(&mut self, flush: bool) -> Option<Instant> {
-        let waiting = self.ledger.staging().len();
-        if self.in_flight.is_some() || waiting == 0 {
+        let Waiting { deliveries, bytes } = self.ledger.staging().waiting();
+        if self.in_flight.is_some() || deliveries == 0 {
             return None;
         }
         let since = *self.waiting_since.get_or_insert_with(Instant::now);
-        if flush || self.grouping.events <= waiting {
+        if flush || self.grouping.events <= deliveries || MAX_BATCH_BYTES <= bytes {
             return Some(since);
         }
-        Some(since + self.grouping.delay)
+        Some(goes_at(since, self.last_sent, self.grouping.delay))
     }
 
     /// Sends the waiting group off when it is due.
@@ -116,6 +120,7 @@ impl Writer {
             return Ok(());
         }
         self.waiting_since = None;
+        self.last_sent = Some(Instant::now());
         self.moved = false;
         let mut settled = self.ledger.staging().take(Bounds {
             deliveries: self.grouping.events,
@@ -168,5 +173,24 @@ impl Writer {
         let keys = settled.iter().flat_map(|part| &part.state_keys);
         staging.state().committed(keys.map(String::as_str));
         Ok(())
+    }
+}
+
+/// When a group goes that waits since then and is not full.
+fn goes_at(since: Instant, last: Option<Instant>, delay: Duration) -> Instant {
+    last.map_or(since, |last| since.max(last + delay))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_after_a_pause_goes_at_once_and_the_next_waits() {
+        let (start, delay) = (Instant::now(), Duration::from_millis(2));
+        let later = |millis| start + Duration::from_millis(millis);
+        assert_eq!(goes_at(start, None, delay), start);
+        assert_eq!(goes_at(later(1), Some(start), delay), later(2));
+        assert_eq!(goes_at(later(9), Some(start), delay), later(9));
     }
 }

@@ -9,7 +9,7 @@ const TICK: Duration = Duration::from_millis(10);
 /// What was used up to a moment.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Used {
-    pub(crate) gateway: Duration,
+    pub(crate) sluice: Duration,
     pub(crate) broker: Duration,
     pub(crate) load: Duration,
 }
@@ -34,7 +34,7 @@ impl Used {
             if id == own {
                 used.load += process.used;
             } else if process.parent == own && process.name == "sluice" {
-                used.gateway += process.used;
+                used.sluice += process.used;
             } else if process.parent == own && process.name == "nats-server" {
                 used.broker += process.used;
             }
@@ -45,7 +45,7 @@ impl Used {
     /// What was used after `before`.
     pub(crate) fn since(self, before: Self) -> Self {
         Self {
-            gateway: self.gateway.saturating_sub(before.gateway),
+            sluice: self.sluice.saturating_sub(before.sluice),
             broker: self.broker.saturating_sub(before.broker),
             load: self.load.saturating_sub(before.load),
         }
@@ -54,7 +54,7 @@ impl Used {
     /// Both together.
     pub(crate) fn and(self, more: Self) -> Self {
         Self {
-            gateway: self.gateway + more.gateway,
+            sluice: self.sluice + more.sluice,
             broker: self.broker + more.broker,
             load: self.load + more.load,
         }

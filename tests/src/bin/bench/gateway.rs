@@ -137,7 +137,7 @@ pub(crate) async fn run(quick: bool) -> Result<Report> {
         let each = |time: Duration| time.as_secs_f64() * 1e6 / accepted as f64;
         rows.push(Row::new(
             "processor time a 202: gateway",
-            each(used.gateway),
+            each(used.sluice),
             "µs",
         ));
         rows.push(Row::new(

@@ -4,10 +4,13 @@
 //! async-nats, all of which a release build of `sluice` compiles anyhow, and xtask, which
 //! everything waits for on a new machine, needs none of them.
 
+mod backlog;
 mod body;
 mod cpu;
+mod delay;
 mod gateway;
 mod http;
+mod ledger;
 mod load;
 mod machine;
 mod report;
@@ -46,6 +49,7 @@ async fn run() -> Result<bool> {
     };
     let report = match name.as_str() {
         "gateway" => gateway::run(quick).await?,
+        "ledger" => ledger::run(quick).await?,
         _ => bail!(usage),
     };
     report.print();

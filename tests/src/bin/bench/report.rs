@@ -41,6 +41,16 @@ pub(crate) enum Target {
     Exactly(f64),
 }
 
+impl Target {
+    fn is_met(self, found: f64) -> bool {
+        match self {
+            Self::AtLeast(value) => found >= value,
+            Self::AtMost(value) => found <= value,
+            Self::Exactly(value) => found == value,
+        }
+    }
+}
+
 impl From<Target> for f64 {
     fn from(target: Target) -> Self {
         match target {
@@ -80,13 +90,15 @@ impl Row {
     }
 
     pub(crate) fn with_target(mut self, target: Target) -> Self {
-        self.met = Some(match target {
-            Target::AtLeast(value) => self.ours >= value,
-            Target::AtMost(value) => self.ours <= value,
-            Target::Exactly(value) => self.ours == value,
-        });
+        self.met = Some(target.is_met(self.ours));
         self.target = Some(target);
         self
+    }
+
+    /// A target for the ratio and not for the figure.
+    pub(crate) fn target_ratio(&mut self, target: Target) {
+        self.met = Some(self.ratio.is_some_and(|ratio| target.is_met(ratio)));
+        self.target = Some(target);
     }
 }
 
@@ -199,6 +211,15 @@ mod tests {
         assert_eq!(row(Target::AtMost(24.9)), Some(false));
         assert_eq!(row(Target::AtLeast(25.1)), Some(false));
         assert_eq!(row(Target::Exactly(25.0)), Some(true));
+    }
+
+    #[test]
+    fn a_ratio_can_have_the_target() {
+        let mut row = Row::pairs("a", &[(80.0, 100.0)], "1/s");
+        row.target_ratio(Target::AtLeast(0.75));
+        assert_eq!(row.met, Some(true));
+        row.target_ratio(Target::AtLeast(0.81));
+        assert_eq!(row.met, Some(false));
     }
 
     #[test]
