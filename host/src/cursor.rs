@@ -228,6 +228,8 @@ impl Cursor {
             .create_consumer(consumer(self.subjects.clone(), self.last))
             .await
             .map_err(|error| Broken::Refused(error.to_string()))?;
+        let pending = consumer.cached_info().num_pending;
+        self.behind.store(pending, Ordering::Relaxed);
         let messages = consumer
             .stream()
             .max_messages_per_batch(BATCH)

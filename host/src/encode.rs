@@ -106,9 +106,10 @@ impl Message {
 
 fn put(headers: &mut HeaderMap, attribute: &str, value: String) {
     let encoded = match Cow::from(utf8_percent_encode(&value, VALUE)) {
-        // Nothing in it has to be encoded.
-        Cow::Borrowed(_) => None,
-        Cow::Owned(encoded) => Some(encoded),
+        // Nothing in it has to be encoded. The only byte of a value may come encoded from a
+        // table, borrowed too.
+        Cow::Borrowed(encoded) if encoded.len() == value.len() => None,
+        encoded => Some(encoded.into_owned()),
     };
     let value = HeaderValue::from(encoded.unwrap_or(value));
     match header(attribute) {

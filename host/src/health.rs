@@ -67,6 +67,11 @@ impl Health {
         self.inner.lock().refused.insert(file, error);
     }
 
+    /// What was refused is gone, or runs now.
+    pub fn accepted(&self, file: &str) {
+        self.inner.lock().refused.remove(file);
+    }
+
     /// A partition changed.
     pub fn partition(&self, name: String, state: Partition) {
         self.inner.lock().partitions.insert(name, state);

@@ -8,13 +8,14 @@ use async_nats::ServerAddr;
 use async_nats::jetstream::Context;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinError, JoinHandle, JoinSet};
+use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use self::own::Owning;
-use self::start::{check_writable, connect, load};
+use self::plugins::Plugins;
+use self::start::{Found, check_writable, connect, look};
 use crate::admin;
 use crate::broker;
 use crate::clock;
@@ -26,10 +27,11 @@ use crate::ledger::committer::Committer;
 use crate::load;
 use crate::metrics::Metrics;
 use crate::nats_server::{self, NatsServer};
-use crate::plugin::generation::Generation;
 
 mod own;
+mod plugins;
 mod start;
+mod watching;
 
 const WAIT_FIRST: Duration = Duration::from_millis(200);
 const WAIT_LONGEST: Duration = Duration::from_secs(5);
@@ -151,11 +153,11 @@ impl Host {
             let serving = gateway.serve(shared.tracker.clone(), shared.drain.clone());
             shared.tracker.spawn(serving)
         });
-        let generations = load(&shared).await?;
+        let found = look(&shared).await?;
         let (drain, tracker) = (shared.drain.clone(), shared.tracker.clone());
         let name = shared.config.host.name.clone();
         let ports = (listener, accepting);
-        let main = tracker.spawn(run(shared, generations, ports, (nats_server, addresses)));
+        let main = tracker.spawn(run(shared, found, ports, (nats_server, addresses)));
         tracing::info!(host = name, admin = %address, "sluice is up");
         Ok(Self {
             main,
@@ -189,7 +191,7 @@ impl Host {
 
 async fn run(
     shared: Shared,
-    generations: Vec<Arc<Generation>>,
+    found: Found,
     (listener, accepting): (TcpListener, Option<JoinHandle<()>>),
     (mut nats_server, addresses): (Option<NatsServer>, Vec<ServerAddr>),
 ) -> Result<(), Error> {
@@ -204,7 +206,7 @@ async fn run(
         }
     };
     let working = async {
-        let work = work(&shared, generations, &addresses);
+        let work = work(&shared, found, &addresses);
         tokio::try_join!(work, served(accepting, &shared.drain)).map(|_| ())
     };
     let result = tokio::select! {
@@ -227,7 +229,7 @@ async fn run(
 /// Connects, takes the partitions over, and runs them until they are drained.
 async fn work(
     shared: &Shared,
-    generations: Vec<Arc<Generation>>,
+    (catalog, found): Found,
     addresses: &[ServerAddr],
 ) -> Result<(), Error> {
     let Some(broker) = connect(shared, addresses).await? else {
@@ -259,20 +261,20 @@ async fn work(
         broker,
         commits,
         leases: leases.clone(),
+        ending: shared.drain.clone(),
     };
-    let mut plugins = JoinSet::new();
-    for generation in generations {
-        // Before the host says that all its partitions are known.
-        owning.announce(&generation);
-        plugins.spawn(owning.clone().plugin(generation));
+    let mut plugins = Plugins::new(owning);
+    for change in found {
+        plugins.take(change);
     }
-    // The committer ends with the last of them.
-    drop(owning);
     shared.health.started();
+    let (tell, changes) = mpsc::channel(16);
+    shared
+        .tracker
+        .spawn(watching::run(shared.clone(), catalog, tell));
     let working = async {
-        while let Some(ended) = plugins.join_next().await {
-            ended.map_err(|panicked| ended_by_itself("a plug-in", &panicked))??;
-        }
+        // The committer ends with the last of them.
+        plugins.run(changes).await?;
         let committed = committer.await;
         committed.map_err(|panicked| ended_by_itself("the committer", &panicked))
     };
@@ -350,12 +352,12 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// Waits a little longer each time. None when the host is stopping.
-async fn pause(shared: &Shared, wait: &mut Duration) -> Option<()> {
+async fn pause(ending: &CancellationToken, wait: &mut Duration) -> Option<()> {
     tokio::select! {
         () = tokio::time::sleep(*wait) => {
             *wait = (*wait * 2).min(WAIT_LONGEST);
             Some(())
         }
-        () = shared.drain.cancelled() => None,
+        () = ending.cancelled() => None,
     }
 }

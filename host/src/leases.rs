@@ -113,6 +113,13 @@ impl Leases {
         });
     }
 
+    /// This host cannot run the plug-in any more.
+    pub fn withdraw(&self, plugin: &str) {
+        self.own.send_modify(|own| {
+            own.plugins.remove(plugin);
+        });
+    }
+
     /// This host runs the partition, or does not any more.
     pub fn runs(&self, name: &PartitionName, runs: bool) {
         self.own.send_modify(|own| {

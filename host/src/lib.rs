@@ -15,6 +15,7 @@ pub mod http_binding;
 
 pub mod cursor;
 
+pub mod catalog;
 pub mod claim_check;
 
 pub mod decode;

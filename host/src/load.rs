@@ -1,13 +1,10 @@
-//! Takes the folder of plug-ins, gives a generation for each file, or why not.
+//! Takes a plug-in's file, gives its bytes and its manifest, the operator's words applied, or why it is not run.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use crate::config::{self, Config};
 use crate::manifest::{self, Manifest};
-use crate::plugin::engine::Engine;
-use crate::plugin::generation::{self, Generation};
+use crate::plugin::generation;
 use crate::plugin::package;
 
 /// Why a file is not run.
@@ -41,43 +38,6 @@ pub enum Error {
     },
 }
 
-/// One file of the folder, and what came of it.
-pub struct Loaded {
-    /// The file.
-    pub file: PathBuf,
-    /// The plug-in, or what is wrong.
-    pub result: Result<Arc<Generation>, Error>,
-}
-
-/// Loads every `*.wasm` of the folder; one that fails leaves the others alone. Compiles, so
-/// it takes seconds: not on a runtime thread.
-pub fn folder(engine: &Arc<Engine>, config: &Config) -> Result<Vec<Loaded>, Error> {
-    let mut read = Vec::new();
-    let mut names: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
-    for file in components(&config.host.plugins_dir)? {
-        let content = open(&file, config);
-        if let Ok((_, manifest)) = &content {
-            let files = names.entry(manifest.name.clone()).or_default();
-            files.push(file.clone());
-        }
-        read.push((file, content));
-    }
-    let load = |(file, content): (PathBuf, Result<(Vec<u8>, Manifest), Error>)| {
-        let result = content.and_then(|(bytes, manifest)| {
-            let same = names.get(&manifest.name);
-            if let Some(other) = same.and_then(|files| files.iter().find(|other| **other != file)) {
-                return Err(Error::SameName {
-                    name: manifest.name,
-                    other: other.clone(),
-                });
-            }
-            Ok(Arc::new(Generation::load(engine, &bytes, manifest)?))
-        });
-        Loaded { file, result }
-    };
-    Ok(read.into_iter().map(load).collect())
-}
-
 /// Reads one file and its manifest, with the operator's words applied.
 pub fn open(file: &Path, config: &Config) -> Result<(Vec<u8>, Manifest), Error> {
     let bytes = std::fs::read(file).map_err(Error::Read)?;
@@ -100,19 +60,4 @@ fn check_supported(manifest: &Manifest) -> Result<(), Error> {
         return Err(Error::NotYet("capabilities.secrets"));
     }
     Ok(())
-}
-
-fn components(folder: &Path) -> Result<Vec<PathBuf>, Error> {
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(Error::Read)? {
-        let path = entry.map_err(Error::Read)?.path();
-        if path
-            .extension()
-            .is_some_and(|extension| extension == "wasm")
-        {
-            files.push(path);
-        }
-    }
-    files.sort();
-    Ok(files)
 }

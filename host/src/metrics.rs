@@ -12,7 +12,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 pub use self::gateway::SourceMetrics;
-pub use self::plugin::{PluginMetrics, Standing};
+pub use self::plugin::{Counted, PluginMetrics, Standing};
 
 mod gateway;
 mod plugin;
@@ -66,6 +66,9 @@ pub struct Metrics {
     in_flight: Family<Plugin, Gauge>,
     lag: Family<Plugin, Gauge>,
     memory: Family<Plugin, Gauge>,
+    generations: Family<Plugin, Gauge>,
+    reloads: Family<Plugin, Counter>,
+    reload_pause: Family<Plugin, Histogram>,
     gateway_requests: Family<Answered, Counter>,
     gateway_received: Family<Source, Counter>,
     gateway_published: Family<Source, Counter>,
@@ -100,6 +103,8 @@ impl Default for Metrics {
             Family::default(),
             Family::default(),
         );
+        let (generations, reloads) = (Family::default(), Family::default());
+        let reload_pause = Family::new_with_constructor(seconds as fn() -> Histogram);
         let (gateway_requests, gateway_received, gateway_published) =
             (Family::default(), Family::default(), Family::default());
         let gateway_duration = Family::new_with_constructor(seconds as fn() -> Histogram);
@@ -218,6 +223,22 @@ impl Default for Metrics {
             Unit::Bytes,
             spool_bytes.clone(),
         );
+        all.register(
+            "generations",
+            "Builds of the plug-in that are in memory: more than one while calls end on an older one",
+            Family::clone(&generations),
+        );
+        all.register(
+            "reloads",
+            "Builds that took the place of another one while the plug-in ran",
+            Family::clone(&reloads),
+        );
+        all.register_with_unit(
+            "reload_pause",
+            "For how long a partition began no call because a build took over",
+            Unit::Seconds,
+            Family::clone(&reload_pause),
+        );
         Self {
             registry: Arc::new(registry),
             deliveries,
@@ -235,6 +256,9 @@ impl Default for Metrics {
             in_flight,
             lag,
             memory,
+            generations,
+            reloads,
+            reload_pause,
             gateway_requests,
             gateway_received,
             gateway_published,
@@ -267,6 +291,22 @@ impl Metrics {
         self.spool_bytes.set(gauge(bytes));
     }
 
+    /// A build of the plug-in is in memory until what this gives is dropped.
+    pub fn generation(&self, plugin: &str) -> Counted {
+        let label = Plugin {
+            plugin: plugin.to_owned(),
+        };
+        Counted::new(self.generations.get_or_create(&label).clone())
+    }
+
+    /// A build took the place of another one.
+    pub fn reloaded(&self, plugin: &str) {
+        let label = Plugin {
+            plugin: plugin.to_owned(),
+        };
+        self.reloads.get_or_create(&label).inc();
+    }
+
     /// The metrics of one plug-in, with the labels looked up once.
     pub fn plugin(&self, plugin: &str) -> PluginMetrics {
         let label = Plugin {
@@ -295,6 +335,7 @@ impl Metrics {
             lag: self.lag.get_or_create(&label).clone(),
             circuits_open: self.circuits_open.get_or_create(&label).clone(),
             memory: self.memory.get_or_create(&label).clone(),
+            reload_pause: self.reload_pause.get_or_create(&label).clone(),
             dead_letters: self.dead_letters.clone(),
             label,
         }

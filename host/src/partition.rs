@@ -10,6 +10,7 @@ use std::sync::atomic::AtomicU64;
 use async_nats::jetstream::Context;
 use async_nats::jetstream::stream::Stream;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use tokio::sync::watch;
 use tokio::time::{Duration, Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -40,6 +41,7 @@ mod blocking;
 mod concluding;
 mod housekeeping;
 mod loading;
+mod renewing;
 
 /// Bodies that are held in memory; reading stops there.
 const MAX_BODIES: usize = 4_096;
@@ -54,8 +56,10 @@ const MAX_HELD: usize = 200_000;
 
 /// What a partition works with.
 pub struct Parts {
-    /// The plug-in.
+    /// The plug-in, as it is now.
     pub generation: Arc<Generation>,
+    /// The builds that take its place.
+    pub generations: watch::Receiver<Arc<Generation>>,
     /// For bodies that are in the object store.
     pub context: Context,
     /// The event store.
@@ -80,7 +84,7 @@ pub struct Partition {
     lanes: Lanes<Held>,
     runners: Arc<Runners>,
     feed: mpsc::Receiver<Read>,
-    finished: UnboundedReceiver<Finished>,
+    finished: (UnboundedSender<Finished>, UnboundedReceiver<Finished>),
     loads: (UnboundedSender<Loaded>, UnboundedReceiver<Loaded>),
     quiet: (UnboundedSender<Quiet>, UnboundedReceiver<Quiet>),
     /// Written down by an earlier owner, above the floor: the cursor will pass them.
@@ -95,6 +99,17 @@ pub struct Partition {
     breaker: Breaker,
     reported: Standing,
     draining: bool,
+    /// Since when it drains because a new build reads or orders other events.
+    renewing: Option<Instant>,
+}
+
+/// Why a partition came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It was told to.
+    Drained,
+    /// A new build needs a start from the ledger; no call was begun since then.
+    Renewed(Instant),
 }
 
 /// The answer to whether anything stands behind what was read.
@@ -113,14 +128,8 @@ impl Partition {
         let subjects = parts.subjects.clone();
         let cursor = Cursor::new(context, events, subjects, floor, Arc::clone(&behind));
         parts.tracker.spawn(cursor.run(feed_in));
-        let (finished_in, finished) = mpsc::unbounded_channel();
-        let runners = Runners::new(
-            Arc::clone(&parts.generation),
-            Arc::clone(&claim.ledger),
-            parts.metrics.clone(),
-            finished_in,
-            parts.tracker.clone(),
-        );
+        let finished = mpsc::unbounded_channel();
+        let runners = parts.runners(&claim.ledger, finished.0.clone());
         let mut partition = Self {
             parts,
             ledger: claim.ledger,
@@ -140,16 +149,17 @@ impl Partition {
             breaker: Breaker::default(),
             reported: Standing::default(),
             draining: false,
+            renewing: None,
         };
         partition.resume_below(floor + 1);
         partition
     }
 
     /// Works until it is drained, or until somebody else owns the partition.
-    pub async fn run(mut self, drain: CancellationToken) -> Result<(), writer::Error> {
+    pub async fn run(mut self, drain: CancellationToken) -> Result<Ended, writer::Error> {
         let result = self.work(drain).await;
         self.report(Standing::default());
-        result
+        result.map(|()| self.renewing.map_or(Ended::Drained, Ended::Renewed))
     }
 
     async fn work(&mut self, drain: CancellationToken) -> Result<(), writer::Error> {
@@ -170,7 +180,8 @@ impl Partition {
                 biased;
                 () = drain.cancelled(), if !self.draining => self.draining = true,
                 done = self.writer.committed() => done?,
-                Some(finished) = self.finished.recv() => self.conclude(finished),
+                Some(finished) = self.finished.1.recv() => self.conclude(finished),
+                Ok(()) = self.parts.generations.changed(), if !self.draining => self.renew(),
                 Some(loaded) = self.loads.1.recv() => self.loaded(loaded),
                 Some(quiet) = self.quiet.1.recv() => self.move_up(quiet),
                 _ = report.tick() => self.report(self.standing()),
@@ -309,7 +320,12 @@ impl Partition {
     }
 
     fn bury(&mut self, held: &Held, reason: Reason, error: &str) {
-        let letter = self.parts.dead_letter(held, reason, error);
+        let by = Arc::clone(&self.parts.generation);
+        self.bury_by(&by, held, reason, error);
+    }
+
+    fn bury_by(&mut self, by: &Generation, held: &Held, reason: Reason, error: &str) {
+        let letter = self.parts.dead_letter(by, held, reason, error);
         self.ledger.bury(letter, held.inbox_id(), held.written_down);
     }
 
@@ -351,15 +367,21 @@ impl Partition {
 
 impl Parts {
     /// The dead letter of a delivery, said aloud and counted.
-    fn dead_letter<'a>(&'a self, held: &'a Held, reason: Reason, error: &'a str) -> DeadLetter<'a> {
+    fn dead_letter<'a>(
+        &self,
+        by: &'a Generation,
+        held: &'a Held,
+        reason: Reason,
+        error: &'a str,
+    ) -> DeadLetter<'a> {
         tracing::warn!(
-            plugin = %self.generation.manifest().name,
+            plugin = %by.manifest().name,
             event = held.body.as_ref().map_or("", Body::event_id),
             sequence = held.sequence, attempts = held.attempts, reason = reason.as_str(), %error,
             "dead letter"
         );
         self.metrics.buried(reason);
-        held.dead_letter(&self.generation, reason, error, self.max_payload)
+        held.dead_letter(by, reason, error, self.max_payload)
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod bindings;
 pub mod call;
+pub mod code_cache;
 mod convert;
 pub mod emit;
 pub mod engine;

@@ -25,6 +25,7 @@ pub const TESTED: &[(&str, &str)] = &[
     ("retry_forever", "dead_letters.rs"),
     ("retry_twice", "effects_happen_once.rs"),
     ("spin", "a_plugin_stays_in_its_box.rs"),
+    ("stamp", "hot_reload.rs"),
     ("tell_key", "idempotency_key.rs"),
     ("trap", "a_plugin_stays_in_its_box.rs"),
 ];

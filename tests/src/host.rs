@@ -172,6 +172,24 @@ impl Host {
         Ok(kib.parse::<u64>()? * 1024)
     }
 
+    /// How many files its process has open, by Linux.
+    ///
+    /// # Errors
+    /// When it does not run, or the system has no `/proc`.
+    pub fn open_files(&self) -> Result<usize> {
+        Ok(std::fs::read_dir(format!("/proc/{}/fd", self.pid()?))?.count())
+    }
+
+    /// Puts a file into its plug-ins folder, in one step: no reader sees a part of it.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn put_plugin(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let aside = self.plugins_dir().join(format!("{name}.new"));
+        std::fs::write(&aside, bytes)?;
+        Ok(std::fs::rename(aside, self.plugins_dir().join(name))?)
+    }
+
     /// Adds lines to `sluice.toml`, for the next start.
     ///
     /// # Errors

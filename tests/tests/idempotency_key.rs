@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, ensure};
 use sluicegate_tests::events::{publish, series};
-use sluicegate_tests::outputs::{ECHOES, stored, wait_dead_letters};
+use sluicegate_tests::outputs::{ECHOES, count, stored, wait_dead_letters};
 use sluicegate_tests::sluice::dlq;
 use sluicegate_tests::{Fleet, until, within};
 
@@ -37,6 +37,13 @@ fn an_event_has_one_key_wherever_and_however_often_it_is_handled() -> Result<()>
             let told = told(&fleet)?;
             let first = told.iter().position(|lines| lines.len() == 2);
             first.with_context(|| format!("{told:?}"))
+        })
+        .await?;
+        // A crash before that would be an attempt that never was.
+        until("both attempts to be written down", 10, async || {
+            let retries = count(&fleet.jetstream, "LEDGER", "ledger.tell-key.*.retry.*").await?;
+            ensure!(retries == 2, "{retries} are");
+            Ok(())
         })
         .await?;
         fleet.hosts.get_mut(first).context("no host")?.kill9();

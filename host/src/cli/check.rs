@@ -7,10 +7,10 @@ use std::sync::Arc;
 use anyhow::Context;
 
 use super::output::line;
+use crate::catalog::{Catalog, Change};
 use crate::config::Config;
 use crate::gateway;
 use crate::host::chain;
-use crate::load;
 use crate::plugin::engine::Engine;
 
 #[derive(Debug, clap::Args)]
@@ -34,23 +34,34 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     line!("{}: ok", args.config.display());
     let engine = Engine::new().map_err(|error| anyhow::anyhow!("{error:#}"))?;
-    let loaded = load::folder(&Arc::new(engine), &config)
-        .with_context(|| format!("host.plugins_dir: {}", config.host.plugins_dir.display()))?;
-    let mut wrong = 0;
-    for load::Loaded { file, result } in &loaded {
-        let file = file.display();
-        match result {
-            Ok(generation) => {
+    let folder = config.host.plugins_dir.clone();
+    let mut catalog = Catalog::new(Arc::new(engine), Arc::new(config));
+    let found = catalog
+        .look()
+        .with_context(|| format!("host.plugins_dir: {}", folder.display()))?;
+    let (mut all, mut wrong) = (0, 0);
+    for change in &found {
+        match change {
+            Change::Loaded { file, generation } => {
+                all += 1;
                 let manifest = generation.manifest();
-                line!("{file}: ok, {} {}", manifest.name, manifest.version);
+                line!(
+                    "{}: ok, {} {}",
+                    file.display(),
+                    manifest.name,
+                    manifest.version
+                );
             }
-            Err(error) => {
+            Change::Refused { file, error } => {
+                all += 1;
                 wrong += 1;
-                line!("{file}: {}", chain(error));
+                line!("{}: {}", file.display(), chain(error));
             }
+            // Nothing was there before.
+            Change::Gone { .. } | Change::Ended { .. } => {}
         }
     }
-    line!("{} plug-ins, {wrong} refused", loaded.len());
+    line!("{all} plug-ins, {wrong} refused");
     Ok(if wrong == 0 {
         ExitCode::SUCCESS
     } else {

@@ -79,6 +79,25 @@ fn binary_headers_follow_the_nats_binding() {
 }
 
 #[test]
+fn a_value_of_one_byte_is_encoded_too() {
+    for (value, header) in [
+        (" ", "%20"),
+        ("%", "%25"),
+        ("\"", "%22"),
+        ("a", "a"),
+        ("ä", "%C3%A4"),
+    ] {
+        let event = Event {
+            id: value.to_owned(),
+            ..event()
+        };
+        let (headers, _) = binary(event);
+        let found = headers.get("ce-id").map(|value| value.as_str());
+        assert_eq!(found, Some(header));
+    }
+}
+
+#[test]
 fn a_name_that_is_no_header_name_does_not_panic() {
     for name in ["a:b", "a b", "", "é", "a\r\nb: c"] {
         let extensions = vec![(name.to_owned(), AttributeValue::Boolean(true))];

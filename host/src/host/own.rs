@@ -4,8 +4,10 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::{Error, Shared, WAIT_FIRST, chain, ended_by_itself, pause};
 use crate::broker::Broker;
@@ -16,7 +18,7 @@ use crate::ledger::committer::Commit;
 use crate::ledger::subject::PartitionName;
 use crate::ledger::writer::{self, Grouping, Writer};
 use crate::ownership::{Share, shares};
-use crate::partition::{Partition, Parts};
+use crate::partition::{Ended, Partition, Parts};
 use crate::plugin::generation::Generation;
 use crate::route;
 
@@ -34,61 +36,89 @@ pub(super) struct Owning {
     pub(super) broker: Broker,
     pub(super) commits: mpsc::Sender<Commit>,
     pub(super) leases: Leases,
+    /// Called when the plug-in, or the host, is to end.
+    pub(super) ending: CancellationToken,
 }
 
 impl Owning {
     /// Says that the partitions of a plug-in are going to run, here or elsewhere.
     pub(super) fn announce(&self, generation: &Generation) {
         for share in shares(generation.manifest()) {
-            let label = named(generation, &share).to_string();
+            let label = named(&generation.manifest().name, &share).to_string();
             let starting = health::Partition::Starting;
             self.shared.health.partition(label, starting);
         }
     }
 
-    /// Runs the partitions of a plug-in whenever they are this host's, until it stops.
-    pub(super) async fn plugin(self, generation: Arc<Generation>) -> Result<(), Error> {
-        let plugin = generation.manifest().name.clone();
-        let shares = shares(generation.manifest());
-        let wanted = generation.manifest().delivery.partitions;
+    /// Says that a plug-in does not run here, since it wants to be divided otherwise than its
+    /// ledger is.
+    pub(super) fn refuse(&self, plugin: &str, found: u8, wanted: u8) {
+        let error = format!(
+            "its ledger is divided into {found} partitions, and the manifest says \
+             partitions = {wanted}; set it to {found} again, or give the plug-in a new name: \
+             positions and state belong to the partitions that they were written in"
+        );
+        tracing::error!(plugin, error, "plug-in refused; what runs goes on");
+        self.shared.health.refused(plugin.to_owned(), error);
+    }
+
+    /// Runs the partitions of a plug-in whenever they are this host's, until it ends.
+    pub(super) async fn plugin(
+        self,
+        generations: watch::Receiver<Arc<Generation>>,
+    ) -> Result<(), Error> {
+        // The first build is not to be kept for as long as the plug-in runs.
+        let (plugin, wanted, shares) = {
+            let generation = generations.borrow();
+            let manifest = generation.manifest();
+            let wanted = manifest.delivery.partitions;
+            (manifest.name.clone(), wanted, shares(manifest))
+        };
+        let names: Vec<PartitionName> = shares.iter().map(|share| named(&plugin, share)).collect();
         let Some(found) = self.divided(&plugin, wanted).await else {
             return Ok(());
         };
         if found != wanted {
-            let error = format!(
-                "its ledger is divided into {found} partitions, and the manifest says \
-                 partitions = {wanted}; set it to {found} again, or give the plug-in a new name: \
-                 positions and state belong to the partitions that they were written in"
-            );
-            tracing::error!(plugin, error, "plug-in refused; the others run");
-            let health = &self.shared.health;
-            for share in &shares {
-                health.forget(&named(&generation, share).to_string());
-            }
-            health.refused(plugin, error);
+            self.refuse(&plugin, found, wanted);
+            self.forget(&names);
             return Ok(());
         }
         self.leases.offer(&plugin, wanted);
         let mut partitions = JoinSet::new();
-        for share in shares {
-            let name = named(&generation, &share);
-            let partition = self.clone().partition(Arc::clone(&generation), share, name);
+        for (share, name) in shares.into_iter().zip(names.clone()) {
+            let partition = self.clone().partition(generations.clone(), share, name);
             partitions.spawn(partition);
         }
-        // Their senders are what the committer waits for.
-        drop(self);
+        drop(generations);
         while let Some(ended) = partitions.join_next().await {
             ended.map_err(|panicked| ended_by_itself("a partition", &panicked))?;
+        }
+        if !self.shared.drain.is_cancelled() {
+            self.leases.withdraw(&plugin);
+            self.forget(&names);
         }
         Ok(())
     }
 
+    fn forget(&self, names: &[PartitionName]) {
+        for name in names {
+            self.shared.health.forget(&name.to_string());
+        }
+    }
+
     /// Runs one partition whenever it is this host's.
-    async fn partition(self, generation: Arc<Generation>, share: Share, name: PartitionName) {
+    async fn partition(
+        self,
+        mut generations: watch::Receiver<Arc<Generation>>,
+        share: Share,
+        name: PartitionName,
+    ) {
         let label = name.to_string();
-        let (health, drain) = (&self.shared.health, &self.shared.drain);
-        let patience = generation.manifest().delivery.timeout + LET_GO;
+        let (health, ending) = (&self.shared.health, &self.ending);
+        let timeout = generations.borrow().manifest().delivery.timeout;
+        let patience = timeout + LET_GO;
         let mut turns = self.leases.turns(name.clone());
+        let mut paused_since = None;
         loop {
             let ours = turns.ours(patience, |turn| {
                 let state = match turn {
@@ -99,37 +129,45 @@ impl Owning {
             });
             tokio::select! {
                 () = ours => {}
-                () = drain.cancelled() => return,
+                () = ending.cancelled() => return,
             }
             let Some(claim) = self.take_over(&name).await else {
                 return;
             };
             self.leases.runs(&name, true);
             health.partition(label.clone(), health::Partition::Running);
-            let ending = drain.child_token();
-            let partition = self.started(Arc::clone(&generation), &share, &name, claim);
-            let mut running = pin!(partition.run(ending.clone()));
+            let let_go = ending.child_token();
+            let partition = self.started(&mut generations, &share, &name, claim);
+            if let Some(since) = paused_since.take() {
+                let metrics = self.shared.metrics.plugin(&name.plugin);
+                metrics.renewed(Instant::elapsed(&since));
+            }
+            let mut running = pin!(partition.run(let_go.clone()));
             let result = tokio::select! {
                 result = &mut running => result,
                 () = turns.lost() => {
-                    ending.cancel();
+                    let_go.cancel();
                     running.await
                 }
             };
             self.leases.runs(&name, false);
             match result {
-                Ok(()) if drain.is_cancelled() => {
+                Ok(_) if ending.is_cancelled() => {
                     tracing::info!(partition = label, "partition drained");
                     return;
                 }
-                Ok(()) => tracing::info!(partition = label, "partition let go of"),
+                Ok(Ended::Renewed(since)) => {
+                    tracing::info!(partition = label, "partition made anew");
+                    paused_since = Some(since);
+                }
+                Ok(Ended::Drained) => tracing::info!(partition = label, "partition let go of"),
                 Err(writer::Error::Stopped) => return,
                 Err(writer::Error::Fenced(fenced)) => {
                     tracing::warn!(partition = label, "{fenced}; this host leaves it");
                     health.partition(label.clone(), health::Partition::Starting);
                     tokio::select! {
                         () = tokio::time::sleep(AFTER_FENCE) => {}
-                        () = drain.cancelled() => return,
+                        () = ending.cancelled() => return,
                     }
                 }
             }
@@ -139,11 +177,12 @@ impl Owning {
     /// The partition at work, from where the claim says.
     fn started(
         &self,
-        generation: Arc<Generation>,
+        generations: &mut watch::Receiver<Arc<Generation>>,
         share: &Share,
         name: &PartitionName,
         claim: Claim,
     ) -> Partition {
+        let generation = Arc::clone(&generations.borrow_and_update());
         let (shared, broker) = (&self.shared, &self.broker);
         let grouping = Grouping {
             events: shared.config.ledger.commit_events,
@@ -160,6 +199,7 @@ impl Owning {
         let parts = Parts {
             subjects: route::subjects(generation.manifest(), &share.slots),
             generation,
+            generations: generations.clone(),
             context: broker.context.clone(),
             events: broker.events.clone(),
             ledger_stream: broker.ledger.clone(),
@@ -213,10 +253,10 @@ impl Owning {
                     Ok(value) => return Some(value),
                     Err(error) => error,
                 },
-                () = self.shared.drain.cancelled() => return None,
+                () = self.ending.cancelled() => return None,
             };
             tracing::warn!(partition = name, %error, retry_in = ?wait, "not taken over yet");
-            pause(&self.shared, &mut wait).await?;
+            pause(&self.ending, &mut wait).await?;
         }
     }
 
@@ -231,9 +271,9 @@ impl Owning {
     }
 }
 
-fn named(generation: &Generation, share: &Share) -> PartitionName {
+fn named(plugin: &str, share: &Share) -> PartitionName {
     PartitionName {
-        plugin: generation.manifest().name.clone(),
+        plugin: plugin.to_owned(),
         partition: share.partition,
     }
 }

@@ -6,48 +6,45 @@ use async_nats::ServerAddr;
 
 use super::{Error, Shared, WAIT_FIRST, chain, pause};
 use crate::broker::{self, Broker};
+use crate::catalog::{Catalog, Change};
 use crate::config::Config;
-use crate::load;
+use crate::plugin::code_cache::CodeCache;
 use crate::plugin::engine::Engine;
-use crate::plugin::generation::Generation;
 
-/// Loads the plug-ins; those that cannot be run are named and left out.
-pub(super) async fn load(shared: &Shared) -> Result<Vec<Arc<Generation>>, Error> {
+/// The folder, and what was found in it at the start.
+pub(super) type Found = (Catalog, Vec<Change>);
+
+/// Loads the plug-ins.
+pub(super) async fn look(shared: &Shared) -> Result<Found, Error> {
     let config = Arc::clone(&shared.config);
-    let engine = Engine::new().map_err(|error| Error::Engine(format!("{error:#}")))?;
-    let loading = shared
-        .tracker
-        .spawn_blocking(move || load::folder(&Arc::new(engine), &config));
-    let loaded = loading.await.map_err(|panicked| Error::TaskEnded {
+    let mut engine = Engine::new().map_err(|error| Error::Engine(format!("{error:#}")))?;
+    let folder = config.host.data_dir.join("code");
+    match CodeCache::open(folder.clone()) {
+        Ok(cache) => engine = engine.with_cache(cache),
+        Err(error) => tracing::warn!(
+            folder = %folder.display(), %error,
+            "compiled plug-ins cannot be kept; each start compiles them again"
+        ),
+    }
+    let mut catalog = Catalog::new(Arc::new(engine), config);
+    let looking = shared.tracker.spawn_blocking(move || {
+        let found = catalog.look()?;
+        Ok((catalog, found))
+    });
+    let looked = looking.await.map_err(|panicked| Error::TaskEnded {
         task: "loading the plug-ins".to_owned(),
         reason: panicked.to_string(),
     })?;
-    let loaded = loaded.map_err(|source| Error::PluginsDir {
+    let (catalog, found) = looked.map_err(|source| Error::PluginsDir {
         path: shared.config.host.plugins_dir.clone(),
         source: Box::new(source),
     })?;
-    let mut generations = Vec::new();
-    for load::Loaded { file, result } in loaded {
-        match result {
-            Ok(generation) => {
-                tracing::info!(
-                    plugin = %generation.manifest().name, version = %generation.manifest().version,
-                    digest = generation.digest(), file = %file.display(), "plug-in loaded"
-                );
-                generations.push(generation);
-            }
-            Err(error) => {
-                let error = chain(&error);
-                tracing::error!(file = %file.display(), error, "plug-in refused; the others run");
-                shared.health.refused(file.display().to_string(), error);
-            }
-        }
-    }
-    if generations.is_empty() {
+    let is_loaded = |change: &Change| matches!(change, Change::Loaded { .. });
+    if !found.iter().any(is_loaded) {
         let folder = shared.config.host.plugins_dir.display();
-        tracing::warn!(%folder, "no plug-in to run; put a .wasm file there and start again");
+        tracing::warn!(%folder, "no plug-in to run; one that is put there is taken up");
     }
-    Ok(generations)
+    Ok((catalog, found))
 }
 
 pub(super) fn check_writable(config: &Config) -> Result<(), Error> {
@@ -92,7 +89,7 @@ pub(super) async fn connect(
             told.clone_from(&text);
         }
         shared.health.broker_failed(text);
-        if pause(shared, &mut wait).await.is_none() {
+        if pause(&shared.drain, &mut wait).await.is_none() {
             return Ok(None);
         }
     }

@@ -34,6 +34,7 @@ pub struct PluginMetrics {
     pub(super) lag: Gauge,
     pub(super) circuits_open: Gauge,
     pub(super) memory: Gauge,
+    pub(super) reload_pause: Histogram,
     pub(super) dead_letters: Family<PluginReason, Counter>,
 }
 
@@ -53,6 +54,11 @@ impl PluginMetrics {
         self.dead_letters.get_or_create(&label).inc();
     }
 
+    /// A build took over, and for so long no call was begun.
+    pub fn renewed(&self, pause: Duration) {
+        self.reload_pause.observe(pause.as_secs_f64());
+    }
+
     /// A call came back.
     pub fn called(&self, duration: Duration, memory: usize) {
         self.call_duration.observe(duration.as_secs_f64());
@@ -68,6 +74,23 @@ impl PluginMetrics {
         self.in_flight.inc_by(now.in_flight - before.in_flight);
         self.lag.inc_by(now.lag - before.lag);
         self.circuits_open.inc_by(now.open - before.open);
+    }
+}
+
+/// Counts in a gauge for as long as it is there.
+#[derive(Debug)]
+pub struct Counted(Gauge);
+
+impl Counted {
+    pub(super) fn new(gauge: Gauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 

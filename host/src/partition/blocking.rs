@@ -15,6 +15,7 @@ use crate::lane::LaneId;
 use crate::ledger::dead_letter::{BLOCKS, DISCARD};
 use crate::ledger::reason::Reason;
 use crate::manifest::OnExhausted;
+use crate::plugin::generation::Generation;
 use crate::route::REPLAY_PREFIX;
 
 /// What an operator has decided about a dead letter that keeps its key waiting.
@@ -41,11 +42,11 @@ impl Decision {
 
 impl Partition {
     /// A call ended so that no other follows by itself.
-    pub(super) fn end_dead(&mut self, lane: LaneId, reason: Reason, error: &str) {
+    pub(super) fn end_dead(&mut self, by: &Generation, lane: LaneId, reason: Reason, error: &str) {
         if self.blocks_keys() && reason.blocks() {
-            self.block(lane, reason, error);
+            self.block(by, lane, reason, error);
         } else {
-            self.finish_dead(lane, reason, error);
+            self.finish_dead(by, lane, reason, error);
         }
     }
 
@@ -53,7 +54,7 @@ impl Partition {
         self.manifest().retry.on_exhausted == OnExhausted::BlockKey
     }
 
-    fn block(&mut self, lane: LaneId, reason: Reason, error: &str) {
+    fn block(&mut self, by: &Generation, lane: LaneId, reason: Reason, error: &str) {
         self.in_flight = self.in_flight.saturating_sub(1);
         let Some(held) = self.lanes.head(lane) else {
             return;
@@ -64,7 +65,7 @@ impl Partition {
             "the key waits until its dead letter is replayed or discarded"
         );
         self.parts.metrics.handled_after(held.age());
-        let letter = self.parts.dead_letter(held, reason, error);
+        let letter = self.parts.dead_letter(by, held, reason, error);
         let (id, place) = (held.inbox_id(), held.sequence);
         self.ledger.block(letter, id, place, &held.retry(0));
         held.written_down = true;

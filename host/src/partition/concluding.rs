@@ -10,6 +10,7 @@ use crate::held::{Body, Held};
 use crate::lane::LaneId;
 use crate::ledger::reason::Reason;
 use crate::outcome::Outcome;
+use crate::plugin::generation::Generation;
 use crate::plugin::runners::Finished;
 
 /// After trouble of the host's own, the same attempt follows this much later.
@@ -21,6 +22,7 @@ impl Partition {
         let Finished {
             ticket: lane,
             outcome,
+            generation,
         } = finished;
         match outcome {
             Outcome::Done => {
@@ -38,7 +40,7 @@ impl Partition {
                 after,
                 reason,
                 error,
-            } => self.retry(lane, after, reason, &error),
+            } => self.retry(&generation, lane, after, reason, &error),
             Outcome::Dead { reason, error } => {
                 if reason == Reason::Rejected {
                     self.came_to_an_end();
@@ -48,7 +50,7 @@ impl Partition {
                 if let Some(held) = self.lanes.head(lane) {
                     held.attempts += 1;
                 }
-                self.end_dead(lane, reason, &error);
+                self.end_dead(&generation, lane, reason, &error);
             }
         }
     }
@@ -64,9 +66,16 @@ impl Partition {
         Some(held)
     }
 
-    pub(super) fn finish_dead(&mut self, lane: LaneId, reason: Reason, error: &str) {
+    /// `by` is the build that could not handle it.
+    pub(super) fn finish_dead(
+        &mut self,
+        by: &Generation,
+        lane: LaneId,
+        reason: Reason,
+        error: &str,
+    ) {
         if let Some(held) = self.finish(lane) {
-            self.bury(&held, reason, error);
+            self.bury_by(by, &held, reason, error);
         }
     }
 
@@ -78,7 +87,14 @@ impl Partition {
         self.lanes.park(lane, clock::unix_millis() + millis(AGAIN));
     }
 
-    fn retry(&mut self, lane: LaneId, after: Option<Duration>, reason: Reason, error: &str) {
+    fn retry(
+        &mut self,
+        by: &Generation,
+        lane: LaneId,
+        after: Option<Duration>,
+        reason: Reason,
+        error: &str,
+    ) {
         let now = clock::unix_millis();
         let Some(held) = self.lanes.head(lane) else {
             return;
@@ -109,7 +125,7 @@ impl Partition {
             );
         }
         let Some(delay) = delay else {
-            return self.end_dead(lane, reason, error);
+            return self.end_dead(by, lane, reason, error);
         };
         let due = now + millis(delay);
         self.ledger.write_down(held.sequence, &held.retry(due));

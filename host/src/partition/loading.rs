@@ -1,5 +1,7 @@
 //! Takes a lane whose body was let go, gives its call: the event is read again by its sequence.
 
+use std::sync::Arc;
+
 use super::Partition;
 use crate::clock;
 use crate::cursor::{self, Delivery};
@@ -40,7 +42,7 @@ impl Partition {
                 Err(error) => {
                     self.breaker.said_nothing(clock::unix_millis());
                     self.hold(lane, Body::undecoded(delivery));
-                    self.finish_dead(lane, Reason::Undecodable, &error.to_string());
+                    self.finish_dead_unread(lane, Reason::Undecodable, &error.to_string());
                 }
             },
             Ok(None) => {
@@ -51,10 +53,15 @@ impl Partition {
                 self.breaker.said_nothing(clock::unix_millis());
                 let error = "the event left the store before it was handled: events.max_age \
                              is shorter than the plug-in's backlog";
-                self.finish_dead(lane, Reason::AgedOut, error);
+                self.finish_dead_unread(lane, Reason::AgedOut, error);
             }
             Err(error) => self.again(lane, &error),
         }
+    }
+
+    fn finish_dead_unread(&mut self, lane: LaneId, reason: Reason, error: &str) {
+        let by = Arc::clone(&self.parts.generation);
+        self.finish_dead(&by, lane, reason, error);
     }
 
     /// The body is the lane's again, until its event is finished or let go of.

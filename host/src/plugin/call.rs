@@ -133,7 +133,7 @@ impl Generation {
     }
 
     /// A new instance; its start function runs within the call's deadline.
-    fn start(&self, deadline: Instant) -> Result<Instance, Failure> {
+    pub(super) fn start(&self, deadline: Instant) -> Result<Instance, Failure> {
         let timeout = deadline.saturating_duration_since(Instant::now());
         let mut store = self.store();
         store.limiter(|data| &mut data.meter);

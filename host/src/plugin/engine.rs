@@ -3,9 +3,12 @@
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
+use wasmtime::component::Component;
 use wasmtime::{
     Config, Enabled, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, Strategy,
 };
+
+use super::code_cache::CodeCache;
 
 /// How often the epoch moves on: the grain of every call's deadline.
 pub const TICK: Duration = Duration::from_millis(5);
@@ -18,6 +21,7 @@ const MAX_INSTANCES: u32 = 1_000;
 /// The engine, with one thread that moves its epoch on. The thread ends with the engine.
 pub struct Engine {
     engine: wasmtime::Engine,
+    compiled: Option<CodeCache>,
     _stop_ticker: SyncSender<()>,
 }
 
@@ -41,8 +45,24 @@ impl Engine {
             })?;
         Ok(Self {
             engine,
+            compiled: None,
             _stop_ticker: stop,
         })
+    }
+
+    /// The engine, with a folder that keeps what it compiles.
+    #[must_use]
+    pub fn with_cache(mut self, cache: CodeCache) -> Self {
+        self.compiled = Some(cache);
+        self
+    }
+
+    /// The component, compiled now or before. Takes seconds for a big one.
+    pub(super) fn compiled(&self, bytes: &[u8]) -> wasmtime::Result<Component> {
+        match &self.compiled {
+            Some(cache) => cache.compiled(&self.engine, bytes),
+            None => Component::new(&self.engine, bytes),
+        }
     }
 
     /// The wasmtime engine.

@@ -1,11 +1,12 @@
 //! Takes a component's bytes and its manifest, gives a generation: one loaded build, ready to be called.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
+use tokio::time::Instant;
 use wasmtime::Store;
-use wasmtime::component::{Component, HasSelf, Linker};
+use wasmtime::component::{HasSelf, Linker};
 
 use super::bindings::{ConsumerPlugin, ConsumerPluginPre};
 
@@ -14,6 +15,7 @@ use super::instance::Instance;
 use super::package;
 use super::store::{Labels, Meter, Staged, StoreData};
 use crate::manifest::Manifest;
+use crate::metrics::Counted;
 
 /// Warm instances that wait for a call.
 const MAX_IDLE: usize = 16;
@@ -38,6 +40,9 @@ pub enum Error {
     /// Its imports or exports have other types than `wit/` says.
     #[error("the component does not fit the world sluicegate:plugin/consumer-plugin: {0}")]
     Link(String),
+    /// Not even an instance of it can be made.
+    #[error("the component does not start: {0}")]
+    Start(String),
 }
 
 /// One loaded build of a plug-in.
@@ -50,6 +55,7 @@ pub struct Generation {
     emit: Arc<[String]>,
     labels: Arc<Labels>,
     idle: Mutex<Vec<Instance>>,
+    counted: OnceLock<Counted>,
 }
 
 impl Generation {
@@ -58,7 +64,8 @@ impl Generation {
         for import in package::imports(bytes)? {
             check_grant(&import, &manifest)?;
         }
-        let component = Component::new(engine.wasmtime(), bytes)
+        let component = engine
+            .compiled(bytes)
             .map_err(|error| Error::Compile(format!("{error:#}")))?;
         let mut linker = Linker::new(engine.wasmtime());
         ConsumerPlugin::add_to_linker::<_, HasSelf<_>>(&mut linker, |data| data)
@@ -78,8 +85,26 @@ impl Generation {
                 version: manifest.version.clone(),
             }),
             idle: Mutex::default(),
+            counted: OnceLock::new(),
             manifest,
         })
+    }
+
+    /// Makes an instance, so that the first call finds one, and what cannot start is found
+    /// before it takes the place of something that does. Runs the guest's start function, for
+    /// as long as a call may take: not on a runtime thread.
+    pub fn warm(&self) -> Result<(), Error> {
+        let deadline = Instant::now() + self.manifest.delivery.timeout;
+        let started = self.start(deadline);
+        let instance = started.map_err(|failure| Error::Start(failure.to_string()))?;
+        self.put_back(instance);
+        Ok(())
+    }
+
+    /// Has the build counted for as long as it is in memory.
+    pub fn count(&self, counted: Counted) {
+        // The first count stands for the build; a second one would be dropped at once.
+        let _ = self.counted.set(counted);
     }
 
     /// What the plug-in asked for and was left.

@@ -41,6 +41,8 @@ pub struct Finished {
     pub ticket: u64,
     /// What became of it; `Done` and `Duplicate` are settled already.
     pub outcome: Outcome,
+    /// The build that was called.
+    pub generation: Arc<Generation>,
 }
 
 #[derive(Default)]
@@ -95,6 +97,11 @@ impl Runners {
         }
     }
 
+    /// Takes back the deliveries that no runner has begun with. Those that run end as they are.
+    pub fn withdraw(&self) -> VecDeque<Job> {
+        std::mem::take(&mut self.queue.lock().jobs)
+    }
+
     fn work(&self) {
         loop {
             let job = {
@@ -116,7 +123,11 @@ impl Runners {
             });
             // Nobody listens any more when the partition was given up; then nothing of
             // this may count, and nothing does.
-            let _ = self.finished.send(Finished { ticket, outcome });
+            let _ = self.finished.send(Finished {
+                ticket,
+                outcome,
+                generation: Arc::clone(&self.generation),
+            });
         }
     }
 

@@ -1,0 +1,330 @@
+//! Promise: swapping a plug-in loses, repeats and reorders nothing, and what cannot be loaded
+//! leaves what runs alone.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use async_nats::jetstream::Context as JetStream;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use sluicegate_tests::checks::Verdict;
+use sluicegate_tests::component::{manifest, with_manifest};
+use sluicegate_tests::events::{publish, series};
+use sluicegate_tests::outputs::{ECHOES, stored, wait_dead_letters, wait_echoes};
+use sluicegate_tests::{Host, Input, Stage, environment, until, within};
+use tokio::sync::watch;
+use tokio::time::{Instant, interval, sleep};
+
+const FILE: &str = "stamp.wasm";
+
+#[derive(Debug, Deserialize)]
+struct Stamped {
+    input: String,
+    build: String,
+}
+
+/// `stamp` with other words in its manifest.
+fn build(changes: &[(&str, &str)]) -> Result<Vec<u8>> {
+    let component = std::fs::read(environment::guest("stamp")?)?;
+    let mut text = manifest(&component)?;
+    for (from, to) in changes {
+        ensure!(text.contains(from), "{from} is not in {text}");
+        text = text.replace(from, to);
+    }
+    with_manifest(&component, &text)
+}
+
+/// The build that calls itself `name`.
+fn named(name: &str) -> Result<Vec<u8>> {
+    build(&[("build = \"a\"", &format!("build = {name:?}"))])
+}
+
+/// Which build handled each input.
+async fn stamps(stage: &Stage) -> Result<BTreeMap<String, String>> {
+    let outputs = stored(&stage.jetstream, "EVENTS", ECHOES).await?;
+    let stamped = outputs.iter().map(|output| {
+        let stamped: Stamped = serde_json::from_slice(&output.body)?;
+        Ok((stamped.input, stamped.build))
+    });
+    stamped.collect()
+}
+
+/// Publishes one event and gives the build that handled it.
+async fn asked(stage: &Stage, id: &str) -> Result<String> {
+    publish(&stage.jetstream, &[Input::new(id, id, 0)]).await?;
+    until(&format!("the output of {id}"), 20, async || {
+        stamps(stage).await?.remove(id).context("none yet")
+    })
+    .await
+}
+
+/// Waits until a new event is handled by this build.
+async fn runs(stage: &Stage, build: &str) -> Result<()> {
+    let mut asks = 0;
+    until(&format!("build {build} to run"), 30, async || {
+        asks += 1;
+        let found = asked(stage, &format!("runs-{build}-{asks}")).await?;
+        ensure!(found == build, "{found} runs");
+        Ok(())
+    })
+    .await
+}
+
+/// Waits until so many builds have taken over.
+async fn reloaded(host: &Host, times: usize) -> Result<()> {
+    until(&format!("{times} reloads"), 30, async || {
+        let metrics = host.metrics().await?;
+        let reloads = metrics.sum("sluicegate_reloads_total", &[("plugin", "stamp")])?;
+        ensure!(reloads == times as f64, "{reloads} reloads");
+        Ok(())
+    })
+    .await
+}
+
+/// Waits for a text under `refused` of `/readyz`.
+async fn refused(host: &Host, parts: &[&str]) -> Result<()> {
+    until(&format!("a refusal with {parts:?}"), 20, async || {
+        let (_, body) = host.admin("/readyz").await?;
+        let readiness: Value = serde_json::from_str(&body)?;
+        let refused = readiness.get("refused").context("no refused")?.to_string();
+        ensure!(parts.iter().all(|part| refused.contains(part)), "{refused}");
+        Ok(())
+    })
+    .await
+}
+
+/// Ten events every 20 ms, over a hundred keys, until told to stop; gives all of them.
+async fn load(jetstream: &JetStream, stop: watch::Receiver<bool>) -> Result<Vec<Input>> {
+    let mut inputs: Vec<Input> = Vec::new();
+    let mut tick = interval(Duration::from_millis(20));
+    while !*stop.borrow() {
+        tick.tick().await;
+        let (n, from) = (inputs.len() as u64 / 100, inputs.len() % 100);
+        let keys = (from..from + 10).map(|key| format!("k{key}"));
+        let more: Vec<Input> = keys
+            .map(|key| Input::new(format!("{key}-{n}"), key, n))
+            .collect();
+        publish(jetstream, &more).await?;
+        inputs.extend(more);
+    }
+    Ok(inputs)
+}
+
+/// Writes a file in place and in two parts, as a careless copy does it.
+async fn write_slowly(host: &Host, bytes: &[u8]) -> Result<()> {
+    let file = host.plugins_dir().join(FILE);
+    let (half, _) = bytes.split_at(bytes.len() / 2);
+    std::fs::write(&file, half)?;
+    sleep(Duration::from_millis(30)).await;
+    Ok(std::fs::write(&file, bytes)?)
+}
+
+/// What was seen while builds took turns.
+struct Turns {
+    /// One event for each turn.
+    probes: Vec<Input>,
+    /// Bytes in memory and open files after a quarter of the turns.
+    early: (u64, usize),
+    /// Turns that took longer than they should have.
+    late: usize,
+    seconds: f64,
+}
+
+/// Has two builds take turns, one every 300 ms, and asks for one event after each.
+async fn take_turns(stage: &Stage, turns: usize) -> Result<Turns> {
+    let every = Duration::from_millis(300);
+    let builds = [named("a")?, named("b")?];
+    let (mut probes, mut early, mut late) = (Vec::new(), (0, 0), 0);
+    let started = Instant::now();
+    for turn in 1..=turns {
+        let begun = Instant::now();
+        let bytes = builds.get(turn % 2).context("two builds")?;
+        if turn % 5 == 0 {
+            write_slowly(&stage.host, bytes).await?;
+        } else {
+            stage.host.put_plugin(FILE, bytes)?;
+        }
+        reloaded(&stage.host, turn).await?;
+        let id = format!("probe-{turn}");
+        let probe = Input::new(id.clone(), id, 0);
+        publish(&stage.jetstream, std::slice::from_ref(&probe)).await?;
+        probes.push(probe);
+        if turn == turns / 4 {
+            early = (stage.host.resident_bytes()?, stage.host.open_files()?);
+        }
+        late += usize::from(every < begun.elapsed());
+        sleep(every.saturating_sub(begun.elapsed())).await;
+    }
+    Ok(Turns {
+        probes,
+        early,
+        late,
+        seconds: started.elapsed().as_secs_f64(),
+    })
+}
+
+/// Two builds take turns while events come in, and after each turn one event has to be handled
+/// by the build that was put there last.
+#[test]
+fn builds_take_turns_under_load_and_nothing_is_lost() -> Result<()> {
+    let (turns, share) = if environment::long() {
+        (200, 0.99)
+    } else {
+        (40, 0.95)
+    };
+    within(240, async {
+        let mut stage = Stage::with(&["stamp"], "").await?;
+        let (stop, stopped) = watch::channel(false);
+        let (inputs, taken) = tokio::join!(load(&stage.jetstream, stopped), async {
+            let taken = take_turns(&stage, turns).await;
+            stop.send_replace(true);
+            taken
+        });
+        let (mut inputs, taken) = (inputs?, taken?);
+        inputs.extend(taken.probes);
+        stage.host.settled("stamp", 60).await?;
+        let late = (stage.host.resident_bytes()?, stage.host.open_files()?);
+        let metrics = stage.host.metrics().await?;
+        let in_memory = metrics.sum("sluicegate_generations", &[("plugin", "stamp")])?;
+        let pauses = "sluicegate_reload_pause_seconds_bucket";
+        let short = metrics.sum(pauses, &[("le", "0.0064")])?;
+
+        let verdict = Verdict::on(&inputs, &stage.last_echoes("stamp").await?);
+        let stamps = stamps(&stage).await?;
+        let by_the_other = (1..=turns).filter(|turn| {
+            let stamp = stamps.get(&format!("probe-{turn}")).map(String::as_str);
+            stamp != ["a", "b"].get(turn % 2).copied()
+        });
+        let by_the_other = by_the_other.count();
+        let figures = json!({
+            "reloads": turns, "seconds": taken.seconds, "late": taken.late,
+            "inputs": verdict.inputs, "outputs": verdict.outputs, "lost": verdict.lost.len(),
+            "repeated": verdict.repeated.len(), "reordered": verdict.reordered.len(),
+            "foreign": verdict.foreign.len(), "by_the_other_build": by_the_other,
+            "pauses_under_6.4_ms": short, "builds_in_memory": in_memory,
+            "resident_early": taken.early.0, "resident_late": late.0,
+            "files_early": taken.early.1, "files_late": late.1,
+        });
+        environment::write_figures("hot_reload", &figures)?;
+        verdict.clean()?;
+        ensure!(by_the_other == 0, "{by_the_other} by the other build");
+        ensure!(in_memory == 1.0, "{in_memory} builds are in memory");
+        ensure!(share * turns as f64 <= short, "{short} short pauses");
+        let (early, files) = taken.early;
+        ensure!(late.0 < early + early / 4, "memory: {figures}");
+        ensure!(late.1 <= files + 3, "open files: {figures}");
+        Ok(())
+    })
+}
+
+#[test]
+fn what_cannot_be_loaded_leaves_what_runs_alone() -> Result<()> {
+    within(90, async {
+        let stage = Stage::with(&["stamp"], "").await?;
+        runs(&stage, "a").await?;
+        let whole = named("b")?;
+        stage.host.put_plugin(FILE, b"no component")?;
+        refused(&stage.host, &[FILE, "not WebAssembly"]).await?;
+        runs(&stage, "a").await?;
+        let wide = build(&[(
+            "[capabilities]",
+            "[delivery]\npartitions = 4\n[capabilities]",
+        )])?;
+        stage.host.put_plugin(FILE, &wide)?;
+        refused(&stage.host, &["stamp", "partitions = 4", "divided into 1"]).await?;
+        runs(&stage, "a").await?;
+        // Another file with the same plug-in.
+        stage.host.put_plugin("other.wasm", &whole)?;
+        refused(&stage.host, &["other.wasm", "stamp"]).await?;
+        runs(&stage, "a").await?;
+        std::fs::remove_file(stage.host.plugins_dir().join("other.wasm"))?;
+        stage.host.put_plugin(FILE, &whole)?;
+        runs(&stage, "b").await?;
+        let (status, body) = stage.host.admin("/readyz").await?;
+        ensure!(status == 200 && body.contains("\"refused\":{}"), "{body}");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_plug_in_comes_and_goes_with_its_file() -> Result<()> {
+    within(90, async {
+        let mut stage = Stage::with(&[], "").await?;
+        let component = std::fs::read(environment::guest("stamp")?)?;
+        publish(&stage.jetstream, &series("early", 3)).await?;
+        stage.host.put_plugin(FILE, &component)?;
+        runs(&stage, "a").await?;
+        std::fs::remove_file(stage.host.plugins_dir().join(FILE))?;
+        until("the plug-in to end", 20, async || {
+            let (_, body) = stage.host.admin("/readyz").await?;
+            ensure!(body.contains("\"partitions\":{}"), "{body}");
+            Ok(())
+        })
+        .await?;
+        let meanwhile = series("meanwhile", 3);
+        publish(&stage.jetstream, &meanwhile).await?;
+        stage.host.put_plugin("renamed.wasm", &named("b")?)?;
+        runs(&stage, "b").await?;
+        let mut inputs = series("early", 3);
+        inputs.extend(meanwhile);
+        let outputs = stage.last_echoes("stamp").await?;
+        let outputs: Vec<_> = outputs
+            .into_iter()
+            .filter(|output| !output.input.starts_with("runs-"))
+            .collect();
+        Verdict::on(&inputs, &outputs).clean()
+    })
+}
+
+#[test]
+fn a_build_that_reads_or_orders_other_events_goes_on_where_the_last_one_was() -> Result<()> {
+    within(90, async {
+        let mut stage = Stage::with(&["stamp"], "").await?;
+        let more = ("record.thing.*", "record.*.*");
+        let strict = (
+            "[capabilities]",
+            "[delivery]\nordering = \"strict\"\n[capabilities]",
+        );
+        let builds = [vec![more], vec![more, strict], vec![]];
+        let swap = async {
+            for (turn, changes) in builds.iter().enumerate() {
+                sleep(Duration::from_millis(300)).await;
+                stage.host.put_plugin(FILE, &build(changes)?)?;
+                reloaded(&stage.host, turn + 1).await?;
+            }
+            Ok(())
+        };
+        let (stop, stopped) = watch::channel(false);
+        let (inputs, swapped) = tokio::join!(load(&stage.jetstream, stopped), async {
+            let swapped: Result<()> = swap.await;
+            stop.send_replace(true);
+            swapped
+        });
+        swapped?;
+        let inputs = inputs?;
+        wait_echoes(&stage.jetstream, inputs.len(), 20).await?;
+        Verdict::on(&inputs, &stage.last_echoes("stamp").await?).clean()
+    })
+}
+
+#[test]
+fn a_dead_letter_says_which_build_it_was() -> Result<()> {
+    within(60, async {
+        let stage = Stage::with(&["stamp"], "").await?;
+        let next = build(&[("1.0.0", "2.0.0"), ("build = \"a\"", "build = \"b\"")])?;
+        let fail = |n| Input::with_data(format!("f-{n}"), "f", n, json!({ "do": "fail" }));
+        publish(&stage.jetstream, &[fail(0)]).await?;
+        wait_dead_letters(&stage.jetstream, 1, 20).await?;
+        stage.host.put_plugin(FILE, &next)?;
+        reloaded(&stage.host, 1).await?;
+        publish(&stage.jetstream, &[fail(1)]).await?;
+        let letters = wait_dead_letters(&stage.jetstream, 2, 20).await?;
+        let versions: Result<Vec<&str>> = letters
+            .iter()
+            .map(|letter| letter.header("Sluice-Plugin-Version"))
+            .collect();
+        ensure!(versions? == ["1.0.0", "2.0.0"], "{letters:?}");
+        Ok(())
+    })
+}
