@@ -8,6 +8,7 @@ mod events;
 mod hosts;
 mod input;
 mod output;
+mod plugins;
 mod progress;
 mod run;
 mod send;
@@ -48,6 +49,8 @@ enum Verb {
     /// Dead letters: list, show, replay, discard.
     #[command(subcommand)]
     Dlq(dlq::Verb),
+    /// Which build of each plug-in runs where, and what it does.
+    Plugins(plugins::Arguments),
     /// Which hosts are there, and which partitions each runs.
     Hosts(hosts::Arguments),
 }
@@ -71,6 +74,7 @@ impl Cli {
             Verb::Test(args) => test::run(&args),
             Verb::Events(verb) => runtime.block_on(events::run(verb)),
             Verb::Dlq(verb) => runtime.block_on(dlq::run(verb)),
+            Verb::Plugins(arguments) => runtime.block_on(plugins::run(arguments)),
             Verb::Hosts(arguments) => runtime.block_on(hosts::run(arguments)),
         };
         // A call that does not come back must not keep the process.

@@ -27,6 +27,7 @@ use crate::ledger::committer::Committer;
 use crate::load;
 use crate::metrics::Metrics;
 use crate::nats_server::{self, NatsServer};
+use crate::roster::Roster;
 
 mod own;
 mod plugins;
@@ -101,6 +102,7 @@ struct Shared {
     config: Arc<Config>,
     health: Health,
     metrics: Metrics,
+    roster: Roster,
     tracker: TaskTracker,
     drain: CancellationToken,
     /// Called when the grace time is over: what still waits for the broker is given up.
@@ -135,6 +137,7 @@ impl Host {
             config: Arc::new(config),
             health: Health::default(),
             metrics: Metrics::default(),
+            roster: Roster::default(),
             tracker: TaskTracker::new(),
             drain: CancellationToken::new(),
             abort: CancellationToken::new(),
@@ -254,6 +257,13 @@ async fn work(
         broker.context.clone(),
         broker.bucket.clone(),
     );
+    let lease = lease(shared);
+    shared.tracker.spawn(shared.roster.clone().answer_all(
+        broker.client(),
+        (lease.name.clone(), lease.id.clone()),
+        (shared.health.clone(), shared.metrics.clone()),
+        shared.abort.clone(),
+    ));
     let goodbye = shared.abort.child_token();
     let mut keeping = shared.tracker.spawn(keeper.run(goodbye.clone()));
     let owning = Owning {

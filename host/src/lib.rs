@@ -15,7 +15,6 @@ pub mod http_binding;
 
 pub mod cursor;
 
-pub mod catalog;
 pub mod claim_check;
 
 pub mod decode;
@@ -49,6 +48,10 @@ pub mod leases;
 pub mod host;
 
 pub mod load;
+
+pub mod catalog;
+
+pub mod roster;
 
 pub mod manifest;
 

@@ -12,7 +12,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 pub use self::gateway::SourceMetrics;
-pub use self::plugin::{Counted, PluginMetrics, Standing};
+pub use self::plugin::{Counted, Counts, PluginMetrics, Standing};
 
 mod gateway;
 mod plugin;

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use async_nats::jetstream::consumer::DeliverPolicy;
+use async_nats::jetstream::stream::Stream;
 use clap::Args;
 use serde::Serialize;
 
@@ -23,21 +24,32 @@ pub(super) struct Arguments {
 
 /// A host as it last spoke of itself.
 #[derive(Debug, Serialize)]
-struct Row {
+pub(super) struct Row {
     #[serde(flatten)]
-    lease: Lease,
+    pub(super) lease: Lease,
     /// By this machine's clock.
     seen_ms_ago: u64,
     /// Not silent for longer than its lease.
-    alive: bool,
+    pub(super) alive: bool,
 }
 
 pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let context = arguments.target.connect().await?;
     let bucket = stream(&context, leases::STREAM).await?;
+    let rows = rows(&bucket).await?;
+    if arguments.json {
+        line!("{}", serde_json::to_string(&rows)?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    show(&rows)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// All hosts that have a lease, by name.
+pub(super) async fn rows(bucket: &Stream) -> anyhow::Result<Vec<Row>> {
     let mut rows = Vec::new();
     let newest = DeliverPolicy::LastPerSubject;
-    read_all(&bucket, leases::EVERY_HOST, newest, |message| {
+    read_all(bucket, leases::EVERY_HOST, newest, |message| {
         let Ok(info) = message.info() else { return };
         let said = u64::try_from(info.published.unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
         let seen_ms_ago = clock::unix_millis().saturating_sub(said);
@@ -53,11 +65,11 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     rows.sort_by(|one, other| {
         (&one.lease.name, &one.lease.id).cmp(&(&other.lease.name, &other.lease.id))
     });
-    if arguments.json {
-        line!("{}", serde_json::to_string(&rows)?);
-        return Ok(ExitCode::SUCCESS);
-    }
-    for row in &rows {
+    Ok(rows)
+}
+
+fn show(rows: &[Row]) -> anyhow::Result<()> {
+    for row in rows {
         let Row {
             lease,
             seen_ms_ago,
@@ -83,5 +95,5 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         );
     }
     line!("{} hosts", rows.len());
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }

@@ -24,7 +24,7 @@ struct Running {
     generations: watch::Sender<Arc<Generation>>,
     ending: CancellationToken,
     /// What comes after a plug-in that is ending.
-    next: Option<Arc<Generation>>,
+    next: Option<(Arc<Generation>, String)>,
 }
 
 impl Plugins {
@@ -49,8 +49,9 @@ impl Plugins {
                 );
                 let metrics = &self.owning.shared.metrics;
                 generation.count(metrics.generation(&manifest.name));
-                health.accepted(&file.display().to_string());
-                self.start(generation);
+                let file = file.display().to_string();
+                health.accepted(&file);
+                self.start(generation, &file);
             }
             Change::Refused { file, error } => {
                 let error = chain(&error);
@@ -65,11 +66,11 @@ impl Plugins {
     }
 
     /// Starts a plug-in, or has a new build of it take over.
-    fn start(&mut self, generation: Arc<Generation>) {
+    fn start(&mut self, generation: Arc<Generation>, file: &str) {
         let plugin = generation.manifest().name.clone();
         if let Some(running) = self.running.get_mut(&plugin) {
             if running.ending.is_cancelled() {
-                running.next = Some(generation);
+                running.next = Some((generation, file.to_owned()));
                 return;
             }
             let partitions = |generation: &Generation| generation.manifest().delivery.partitions;
@@ -78,6 +79,7 @@ impl Plugins {
                 partitions(&generation),
             );
             if now == wanted {
+                self.owning.shared.roster.runs(&generation, file);
                 running.generations.send_replace(generation);
                 self.owning.shared.metrics.reloaded(&plugin);
                 self.owning.shared.health.accepted(&plugin);
@@ -89,6 +91,7 @@ impl Plugins {
         self.owning.shared.health.accepted(&plugin);
         // Before the host says that all its partitions are known.
         self.owning.announce(&generation);
+        self.owning.shared.roster.runs(&generation, file);
         let (generations, newest) = watch::channel(generation);
         let ending = self.owning.ending.child_token();
         let owning = Owning {
@@ -134,11 +137,12 @@ impl Plugins {
         let Some(plugin) = self.names.remove(&id) else {
             return;
         };
+        self.owning.shared.roster.ended(&plugin);
         let running = self.running.remove(&plugin);
-        if let Some(next) = running.and_then(|running| running.next)
+        if let Some((next, file)) = running.and_then(|running| running.next)
             && !self.owning.ending.is_cancelled()
         {
-            self.start(next);
+            self.start(next, &file);
         }
     }
 }

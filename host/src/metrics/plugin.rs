@@ -6,6 +6,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
+use serde::{Deserialize, Serialize};
 
 use super::{Plugin, PluginReason, gauge};
 use crate::ledger::reason::Reason;
@@ -59,6 +60,21 @@ impl PluginMetrics {
         self.reload_pause.observe(pause.as_secs_f64());
     }
 
+    /// All of it, as it stands now.
+    pub fn counts(&self) -> Counts {
+        Counts {
+            done: self.done.get(),
+            duplicate: self.duplicate.get(),
+            retry: self.retry.get(),
+            dead: self.dead.get(),
+            in_flight: self.in_flight.get(),
+            parked: self.lanes_parked.get(),
+            blocked: self.lanes_blocked.get(),
+            lag: self.lag.get(),
+            memory_bytes: self.memory.get(),
+        }
+    }
+
     /// A call came back.
     pub fn called(&self, duration: Duration, memory: usize) {
         self.call_duration.observe(duration.as_secs_f64());
@@ -75,6 +91,29 @@ impl PluginMetrics {
         self.lag.inc_by(now.lag - before.lag);
         self.circuits_open.inc_by(now.open - before.open);
     }
+}
+
+/// What became of a plug-in's deliveries on this host, and what it holds.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct Counts {
+    /// Handled.
+    pub done: u64,
+    /// Finished before.
+    pub duplicate: u64,
+    /// Attempts after which another followed.
+    pub retry: u64,
+    /// Dead letters.
+    pub dead: u64,
+    /// With the plug-in now.
+    pub in_flight: i64,
+    /// Lanes that wait for a retry.
+    pub parked: i64,
+    /// Lanes that wait for an operator.
+    pub blocked: i64,
+    /// Events in the store that were not read yet.
+    pub lag: i64,
+    /// Linear memory of the instance that was called last.
+    pub memory_bytes: i64,
 }
 
 /// Counts in a gauge for as long as it is there.

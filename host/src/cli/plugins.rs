@@ -1,0 +1,134 @@
+//! `sluice plugins`: asks every host, shows which build of each plug-in runs where.
+
+use std::collections::BTreeSet;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use async_nats::jetstream::Context;
+use clap::Args;
+use futures_util::StreamExt;
+use tokio::time::{Instant, timeout};
+
+use super::connect::{Target, stream};
+use super::hosts;
+use super::output::line;
+use crate::leases;
+use crate::roster::{Answer, QUESTION};
+
+/// A host that has not answered by then is named.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// This one only.
+    plugin: Option<String>,
+    #[command(flatten)]
+    target: Target,
+    /// A JSON array, one member a host.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let context = arguments.target.connect().await?;
+    let bucket = stream(&context, leases::STREAM).await?;
+    let rows = hosts::rows(&bucket).await?;
+    let alive = rows.iter().filter(|row| row.alive);
+    let mut silent: BTreeSet<String> = alive.map(|row| row.lease.id.clone()).collect();
+    let mut answers = ask(&context, &mut silent).await?;
+    for answer in &mut answers {
+        if let Some(wanted) = &arguments.plugin {
+            answer.plugins.retain(|entry| entry.plugin == *wanted);
+        }
+    }
+    answers.sort_by(|one, other| (&one.host, &one.host_id).cmp(&(&other.host, &other.host_id)));
+    for id in &silent {
+        let host = rows.iter().find(|row| row.lease.id == *id);
+        let name = host.map_or(id, |row| &row.lease.name);
+        eprintln!("warning: {name} did not answer within {PATIENCE:?}");
+    }
+    if arguments.json {
+        line!("{}", serde_json::to_string(&answers)?);
+    } else {
+        show(&answers)?;
+    }
+    Ok(if silent.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// The answers of all hosts; those that have answered are taken out of `silent`.
+async fn ask(context: &Context, silent: &mut BTreeSet<String>) -> anyhow::Result<Vec<Answer>> {
+    let client = context.client();
+    let inbox = client.new_inbox();
+    let mut incoming = client.subscribe(inbox.clone()).await?;
+    client
+        .publish_with_reply(QUESTION, inbox, "".into())
+        .await?;
+    let end = Instant::now() + PATIENCE;
+    let mut answers = Vec::new();
+    while !silent.is_empty() {
+        let left = end.saturating_duration_since(Instant::now());
+        let Ok(Some(message)) = timeout(left, incoming.next()).await else {
+            break;
+        };
+        // Nobody listens at all: the server says so with an empty message.
+        if message.payload.is_empty() {
+            continue;
+        }
+        let answer: Answer = serde_json::from_slice(&message.payload)?;
+        silent.remove(&answer.host_id);
+        answers.push(answer);
+    }
+    Ok(answers)
+}
+
+fn show(answers: &[Answer]) -> anyhow::Result<()> {
+    let mut count = 0;
+    for answer in answers {
+        for entry in &answer.plugins {
+            count += 1;
+            let build = &entry.build;
+            let counts = &entry.counts;
+            let partitions: Vec<&str> = entry
+                .partitions
+                .iter()
+                .filter_map(|name| name.rsplit_once('/').map(|(_, number)| number))
+                .collect();
+            let partitions = match partitions.as_slice() {
+                [] => "none".to_owned(),
+                some => some.join(","),
+            };
+            line!(
+                "{:<20}  {:<10}  {}  generation {} since {}  {}",
+                entry.plugin,
+                build.version,
+                build.digest.get(..19).unwrap_or(&build.digest),
+                build.generation,
+                build.since,
+                build.file
+            );
+            line!(
+                "    on {}: partitions {partitions}; {} done, {} duplicate, {} retries, {} dead; \
+                 {} in flight, {} parked, {} blocked, {} behind; {:.1} MiB",
+                answer.host,
+                counts.done,
+                counts.duplicate,
+                counts.retry,
+                counts.dead,
+                counts.in_flight,
+                counts.parked,
+                counts.blocked,
+                counts.lag,
+                counts.memory_bytes as f64 / f64::from(1 << 20)
+            );
+        }
+        for (what, why) in &answer.refused {
+            line!("refused on {}: {what}: {why}", answer.host);
+        }
+    }
+    line!("{count} plug-ins on {} hosts", answers.len());
+    Ok(())
+}

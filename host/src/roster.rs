@@ -1,0 +1,144 @@
+//! Takes which builds run on this host, gives that to whoever asks over the broker.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_nats::Client;
+use futures_util::StreamExt;
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock;
+use crate::health::{Health, Partition};
+use crate::metrics::{Counts, Metrics};
+use crate::plugin::generation::Generation;
+
+/// Where every host is asked for its plug-ins: each answers with an [`Answer`].
+pub const QUESTION: &str = "sluicegate.ask.plugins";
+
+/// What one host says.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Answer {
+    /// `host.name`.
+    pub host: String,
+    /// Of its process.
+    pub host_id: String,
+    /// Its plug-ins, by name.
+    pub plugins: Vec<Entry>,
+    /// Files and plug-ins that it does not run, and why.
+    pub refused: BTreeMap<String, String>,
+}
+
+/// A plug-in as one host runs it.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Entry {
+    /// Its name.
+    pub plugin: String,
+    /// Of the build that runs.
+    #[serde(flatten)]
+    pub build: Build,
+    /// The partitions that run here, `credit-hold/0`.
+    pub partitions: Vec<String>,
+    /// What it has done on this host since the host was started, and what it holds now.
+    #[serde(flatten)]
+    pub counts: Counts,
+}
+
+/// The build that runs.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Build {
+    /// From its manifest.
+    pub version: String,
+    /// `sha256:<hex>`.
+    pub digest: String,
+    /// 1 for the first that this host ran since it was started.
+    pub generation: u64,
+    /// When it took over, RFC 3339.
+    pub since: String,
+    /// Where it came from.
+    pub file: String,
+}
+
+/// The builds of this host.
+#[derive(Debug, Clone, Default)]
+pub struct Roster {
+    builds: Arc<Mutex<BTreeMap<String, Build>>>,
+}
+
+impl Roster {
+    /// This build runs from now on.
+    pub fn runs(&self, generation: &Generation, file: &str) {
+        let manifest = generation.manifest();
+        let mut builds = self.builds.lock();
+        let last = builds.get(&manifest.name).map_or(0, |last| last.generation);
+        let build = Build {
+            version: manifest.version.clone(),
+            digest: generation.digest().to_owned(),
+            generation: last + 1,
+            since: clock::rfc3339(clock::unix_millis()),
+            file: file.to_owned(),
+        };
+        builds.insert(manifest.name.clone(), build);
+    }
+
+    /// The plug-in does not run here any more.
+    pub fn ended(&self, plugin: &str) {
+        self.builds.lock().remove(plugin);
+    }
+
+    fn answer(&self, (host, host_id): (&str, &str), health: &Health, metrics: &Metrics) -> Answer {
+        let readiness = health.readiness();
+        let runs = |plugin: &str| {
+            let here = readiness.partitions.iter();
+            here.filter(|(_, state)| **state == Partition::Running)
+                .filter(|(name, _)| name.rsplit_once('/').is_some_and(|(of, _)| of == plugin))
+                .map(|(name, _)| name.clone())
+                .collect()
+        };
+        let builds = self.builds.lock().clone();
+        let entry = |(plugin, build): (String, Build)| Entry {
+            partitions: runs(&plugin),
+            counts: metrics.plugin(&plugin).counts(),
+            plugin,
+            build,
+        };
+        Answer {
+            host: host.to_owned(),
+            host_id: host_id.to_owned(),
+            plugins: builds.into_iter().map(entry).collect(),
+            refused: readiness.refused,
+        }
+    }
+
+    /// Answers whoever asks, until the host has stopped.
+    pub async fn answer_all(
+        self,
+        client: Client,
+        (host, host_id): (String, String),
+        (health, metrics): (Health, Metrics),
+        stop: CancellationToken,
+    ) {
+        let mut questions = match client.subscribe(QUESTION).await {
+            Ok(questions) => questions,
+            Err(error) => {
+                tracing::warn!(%error, "`sluice plugins` will not hear of this host");
+                return;
+            }
+        };
+        loop {
+            let question = tokio::select! {
+                question = questions.next() => question,
+                () = stop.cancelled() => return,
+            };
+            let Some(question) = question else { return };
+            let Some(reply) = question.reply else {
+                continue;
+            };
+            let answer = self.answer((&host, &host_id), &health, &metrics);
+            let body = serde_json::to_vec(&answer).unwrap_or_default();
+            // Who asked may be gone.
+            let _ = client.publish(reply, body.into()).await;
+        }
+    }
+}
