@@ -216,3 +216,93 @@ fn stamp(found: Option<&Metadata>) -> Stamp {
         modified: found.and_then(|found| found.modified().ok()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Folder {
+        folder: tempfile::TempDir,
+        catalog: Catalog,
+    }
+
+    impl Folder {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().expect("a folder");
+            let mut config = Config::default();
+            config.host.plugins_dir = folder.path().to_owned();
+            let engine = Engine::new().expect("an engine");
+            let catalog = Catalog::new(Arc::new(engine), Arc::new(config));
+            Self { folder, catalog }
+        }
+
+        /// Writes a file so that it was last touched so long ago.
+        fn write(&self, name: &str, content: &str, age: Duration) {
+            let path = self.folder.path().join(name);
+            std::fs::write(&path, content).expect("written");
+            let file = std::fs::File::options().write(true).open(path);
+            let touched = SystemTime::now() - age;
+            file.and_then(|file| file.set_modified(touched))
+                .expect("touched");
+        }
+
+        fn look(&mut self) -> Vec<String> {
+            let found = self.catalog.look().expect("a folder");
+            let name = |file: &Path| file.file_name().expect("a name").display().to_string();
+            let text = |change: &Change| match change {
+                Change::Loaded { file, .. } => format!("loaded {}", name(file)),
+                Change::Refused { file, .. } => format!("refused {}", name(file)),
+                Change::Gone { file } => format!("gone {}", name(file)),
+                Change::Ended { plugin } => format!("ended {plugin}"),
+            };
+            found.iter().map(text).collect()
+        }
+    }
+
+    const OLD: Duration = Duration::from_secs(60);
+    const NEW: Duration = Duration::ZERO;
+
+    #[test]
+    fn a_file_is_refused_once_and_again_when_it_was_written() {
+        let mut folder = Folder::new();
+        folder.write("a.wasm", "no component", NEW);
+        folder.write("a.txt", "not looked at", NEW);
+        assert_eq!(
+            folder.look(),
+            ["refused a.wasm"],
+            "at the start there is no waiting"
+        );
+        assert_eq!(folder.look(), [""; 0]);
+        folder.write("a.wasm", "no component either", OLD);
+        assert_eq!(folder.look(), ["refused a.wasm"]);
+        std::fs::remove_file(folder.folder.path().join("a.wasm")).expect("removed");
+        assert_eq!(folder.look(), ["gone a.wasm"]);
+    }
+
+    #[test]
+    fn what_may_be_half_written_is_looked_at_again() {
+        let mut folder = Folder::new();
+        assert_eq!(folder.look(), [""; 0]);
+        folder.write("a.wasm", "half", NEW);
+        assert_eq!(folder.look(), [""; 0]);
+        assert!(folder.catalog.is_unsettled());
+        folder.write("a.wasm", "half", OLD);
+        assert_eq!(folder.look(), ["refused a.wasm"]);
+        assert!(!folder.catalog.is_unsettled());
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_read_changes_nothing() {
+        let mut folder = Folder::new();
+        folder.write("a.wasm", "no component", OLD);
+        assert_eq!(folder.look(), ["refused a.wasm"]);
+        let (there, aside) = (
+            folder.folder.path(),
+            folder.folder.path().with_extension("x"),
+        );
+        std::fs::rename(there, &aside).expect("moved");
+        assert!(folder.catalog.look().is_err());
+        std::fs::rename(&aside, there).expect("moved back");
+        assert_eq!(folder.look(), [""; 0]);
+    }
+}

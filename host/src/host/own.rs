@@ -115,12 +115,11 @@ impl Owning {
     ) {
         let label = name.to_string();
         let (health, ending) = (&self.shared.health, &self.ending);
-        let timeout = generations.borrow().manifest().delivery.timeout;
-        let patience = timeout + LET_GO;
         let mut turns = self.leases.turns(name.clone());
         let mut paused_since = None;
         loop {
-            let ours = turns.ours(patience, |turn| {
+            let timeout = generations.borrow().manifest().delivery.timeout;
+            let ours = turns.ours(timeout + LET_GO, |turn| {
                 let state = match turn {
                     Turn::Of(_) => health::Partition::Elsewhere,
                     Turn::Ours | Turn::After(_) | Turn::Unknown => health::Partition::Starting,
