@@ -82,6 +82,13 @@ impl Roster {
         builds.insert(manifest.name.clone(), build);
     }
 
+    /// The same build comes from this file now.
+    pub fn moved(&self, plugin: &str, file: &str) {
+        if let Some(build) = self.builds.lock().get_mut(plugin) {
+            file.clone_into(&mut build.file);
+        }
+    }
+
     /// The plug-in does not run here any more.
     pub fn ended(&self, plugin: &str) {
         self.builds.lock().remove(plugin);

@@ -42,6 +42,16 @@ async fn one_letter(stage: &Stage) -> Result<Stored> {
     letters.into_iter().next().context("no letter")
 }
 
+/// A host that handles these events of the key `a`, of which the second becomes a dead letter
+/// that two others wait for.
+async fn blocked(inputs: &[Input]) -> Result<(Stage, Stored)> {
+    let stage = Stage::with(&["fail_by_data"], BLOCKING).await?;
+    publish(&stage.jetstream, inputs).await?;
+    let letter = one_letter(&stage).await?;
+    gauges(&stage.host, 1.0, 2.0).await?;
+    Ok((stage, letter))
+}
+
 /// The only key that `sluice dlq blocked` shows.
 async fn one_key(stage: &Stage) -> Result<Value> {
     let said = dlq(&stage.broker.url(), &["blocked", "--json"]).await?;
@@ -115,11 +125,8 @@ fn a_key_waits_for_its_dead_letter_and_goes_on_in_order() -> Result<()> {
 #[test]
 fn a_discarded_dead_letter_lets_its_key_go_on_without_it() -> Result<()> {
     within(60, async {
-        let mut stage = Stage::with(&["fail_by_data"], BLOCKING).await?;
-        let inputs = second_fails("a");
-        publish(&stage.jetstream, &inputs).await?;
-        let id = one_letter(&stage).await?.sequence.to_string();
-        gauges(&stage.host, 1.0, 2.0).await?;
+        let (mut stage, letter) = blocked(&second_fails("a")).await?;
+        let id = letter.sequence.to_string();
         dlq(&stage.broker.url(), &["discard", &id]).await?.ok()?;
         wait_echoes(&stage.jetstream, 3, 20).await?;
         stage.last_echoes(PLUGIN).await?;
@@ -135,13 +142,10 @@ fn a_discarded_dead_letter_lets_its_key_go_on_without_it() -> Result<()> {
 #[test]
 fn a_replay_that_fails_again_keeps_the_key_waiting() -> Result<()> {
     within(90, async {
-        let mut stage = Stage::with(&["fail_by_data"], BLOCKING).await?;
-        let url = stage.broker.url();
         let mut inputs = series("a", 4);
         inputs.splice(1..2, [told("a", 1, "trap")]);
-        publish(&stage.jetstream, &inputs).await?;
-        let first = one_letter(&stage).await?;
-        gauges(&stage.host, 1.0, 2.0).await?;
+        let (mut stage, first) = blocked(&inputs).await?;
+        let url = stage.broker.url();
         dlq(&url, &["replay", &first.sequence.to_string()])
             .await?
             .ok()?;
@@ -189,10 +193,8 @@ fn what_the_plug_in_rejects_blocks_nothing() -> Result<()> {
 #[test]
 fn a_key_whose_dead_letter_is_gone_can_be_let_go_on() -> Result<()> {
     within(60, async {
-        let stage = Stage::with(&["fail_by_data"], BLOCKING).await?;
+        let (stage, letter) = blocked(&second_fails("a")).await?;
         let url = stage.broker.url();
-        publish(&stage.jetstream, &second_fails("a")).await?;
-        let letter = one_letter(&stage).await?;
         let letters = stage.jetstream.get_stream("DEADLETTER").await?;
         letters.delete_message(letter.sequence).await?;
         gauges(&stage.host, 1.0, 2.0).await?;
@@ -208,11 +210,8 @@ fn a_key_whose_dead_letter_is_gone_can_be_let_go_on() -> Result<()> {
 #[test]
 fn keys_go_on_when_the_policy_is_changed() -> Result<()> {
     within(60, async {
-        let mut stage = Stage::with(&["fail_by_data"], BLOCKING).await?;
-        let inputs = second_fails("a");
-        publish(&stage.jetstream, &inputs).await?;
-        let id = one_letter(&stage).await?.sequence.to_string();
-        gauges(&stage.host, 1.0, 2.0).await?;
+        let (mut stage, letter) = blocked(&second_fails("a")).await?;
+        let id = letter.sequence.to_string();
         stage.host.stop().await?;
         let unblocking = Setup::new(stage.broker.url()).guest("fail_by_data")?;
         stage.host = unblocking.start().await?;

@@ -12,6 +12,7 @@ use sluicegate_tests::checks::Verdict;
 use sluicegate_tests::component::{manifest, with_manifest};
 use sluicegate_tests::events::{publish, series};
 use sluicegate_tests::outputs::{ECHOES, stored, wait_dead_letters, wait_echoes};
+use sluicegate_tests::sluice::sluice;
 use sluicegate_tests::{Host, Input, Stage, environment, until, within};
 use tokio::sync::watch;
 use tokio::time::{Instant, interval, sleep};
@@ -240,6 +241,18 @@ fn what_cannot_be_loaded_leaves_what_runs_alone() -> Result<()> {
         runs(&stage, "a").await?;
         std::fs::remove_file(stage.host.plugins_dir().join("other.wasm"))?;
         stage.host.put_plugin(FILE, &whole)?;
+        runs(&stage, "b").await?;
+        // The same build in another file is no other build.
+        let folder = stage.host.plugins_dir();
+        std::fs::rename(folder.join(FILE), folder.join("renamed.wasm"))?;
+        until("the new name to be shown", 20, async || {
+            let url = stage.broker.url();
+            let shown = sluice(&["plugins", "--nats", &url]).await?.ok()?.stdout;
+            ensure!(shown.contains("renamed.wasm"), "{shown}");
+            Ok(())
+        })
+        .await?;
+        reloaded(&stage.host, 1).await?;
         runs(&stage, "b").await?;
         let (status, body) = stage.host.admin("/readyz").await?;
         ensure!(status == 200 && body.contains("\"refused\":{}"), "{body}");

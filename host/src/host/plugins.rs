@@ -73,19 +73,22 @@ impl Plugins {
                 running.next = Some((generation, file.to_owned()));
                 return;
             }
+            let now = Arc::clone(&running.generations.borrow());
             let partitions = |generation: &Generation| generation.manifest().delivery.partitions;
-            let (now, wanted) = (
-                partitions(&running.generations.borrow()),
-                partitions(&generation),
-            );
-            if now == wanted {
-                self.owning.shared.roster.runs(&generation, file);
-                running.generations.send_replace(generation);
-                self.owning.shared.metrics.reloaded(&plugin);
-                self.owning.shared.health.accepted(&plugin);
-            } else {
-                self.owning.refuse(&plugin, now, wanted);
+            if partitions(&now) != partitions(&generation) {
+                self.owning
+                    .refuse(&plugin, partitions(&now), partitions(&generation));
+                return;
             }
+            self.owning.shared.health.accepted(&plugin);
+            if now.digest() == generation.digest() {
+                // Its file has another name now.
+                self.owning.shared.roster.moved(&plugin, file);
+                return;
+            }
+            self.owning.shared.roster.runs(&generation, file);
+            running.generations.send_replace(generation);
+            self.owning.shared.metrics.reloaded(&plugin);
             return;
         }
         self.owning.shared.health.accepted(&plugin);
