@@ -56,6 +56,19 @@ struct File {
     stamp: Stamp,
     /// Name and digest of the newest build of it that could be run.
     plugin: Option<(String, String)>,
+    found: Found,
+}
+
+/// What came of a file when it was looked at last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    /// It can be run.
+    Sound,
+    /// It cannot be run. That may come from another file, so it is looked at again when one
+    /// of the others has changed.
+    Refused,
+    /// It cannot be run, and is perhaps still being written.
+    Unsettled,
 }
 
 /// Bytes and manifest of a file.
@@ -66,8 +79,6 @@ pub struct Catalog {
     engine: Arc<Engine>,
     config: Arc<Config>,
     files: BTreeMap<PathBuf, File>,
-    /// Files that cannot be run and are perhaps still being written.
-    unsettled: BTreeSet<PathBuf>,
     looked: bool,
 }
 
@@ -78,14 +89,14 @@ impl Catalog {
             engine,
             config,
             files: BTreeMap::new(),
-            unsettled: BTreeSet::new(),
             looked: false,
         }
     }
 
     /// Whether to look again soon: something may be half written.
     pub fn is_unsettled(&self) -> bool {
-        !self.unsettled.is_empty()
+        let mut files = self.files.values();
+        files.any(|file| file.found == Found::Unsettled)
     }
 
     /// Looks at every `*.wasm` of the folder; one that fails leaves the others alone. Compiles,
@@ -104,20 +115,32 @@ impl Catalog {
             }
             stays
         });
-        let unsettled = std::mem::take(&mut self.unsettled);
+        let is_new = |(file, stamp): (&PathBuf, &Stamp)| {
+            let known = self.files.get(file);
+            known.is_none_or(|known| known.stamp != *stamp)
+        };
+        let others_changed = !changes.is_empty() || found.iter().any(is_new);
         let mut opened = Vec::new();
-        for (file, stamp) in found {
-            let is_known = self.files.get(&file).is_some_and(|old| old.stamp == stamp);
-            if is_known && !unsettled.contains(&file) {
+        for (path, stamp) in found {
+            if let Some(known) = self.files.get(&path)
+                && known.stamp == stamp
+                && match known.found {
+                    Found::Sound => true,
+                    Found::Refused => !others_changed,
+                    Found::Unsettled => false,
+                }
+            {
                 continue;
             }
-            let content = load::open(&file, &self.config);
-            let old = self.files.entry(file.clone()).or_insert(File {
-                stamp: stamp.clone(),
-                plugin: None,
-            });
-            old.stamp = stamp;
-            opened.push((file, content));
+            let content = load::open(&path, &self.config);
+            let plugin = self.files.remove(&path).and_then(|known| known.plugin);
+            let file = File {
+                stamp,
+                plugin,
+                found: Found::Sound,
+            };
+            self.files.insert(path.clone(), file);
+            opened.push((path, content));
         }
         let names = self.holders(&opened);
         for (file, content) in opened {
@@ -126,9 +149,12 @@ impl Catalog {
                 Ok(Some(generation)) => changes.push(Change::Loaded { file, generation }),
                 // Whoever writes it may not be done. What is there at the start is what it is.
                 Err(_) if self.looked && self.is_fresh(&file) => {
-                    self.unsettled.insert(file);
+                    self.mark(&file, Found::Unsettled);
                 }
-                Err(error) => changes.push(Change::Refused { file, error }),
+                Err(error) => {
+                    self.mark(&file, Found::Refused);
+                    changes.push(Change::Refused { file, error });
+                }
             }
         }
         self.looked = true;
@@ -136,6 +162,12 @@ impl Catalog {
         let ended = before.into_iter().filter(|name| !after.contains(name));
         changes.extend(ended.map(|plugin| Change::Ended { plugin }));
         Ok(changes)
+    }
+
+    fn mark(&mut self, file: &Path, found: Found) {
+        if let Some(file) = self.files.get_mut(file) {
+            file.found = found;
+        }
     }
 
     fn is_fresh(&self, file: &Path) -> bool {
@@ -277,6 +309,18 @@ mod tests {
         assert_eq!(folder.look(), ["refused a.wasm"]);
         std::fs::remove_file(folder.folder.path().join("a.wasm")).expect("removed");
         assert_eq!(folder.look(), ["gone a.wasm"]);
+    }
+
+    #[test]
+    fn what_was_refused_is_looked_at_again_when_another_file_has_changed() {
+        let mut folder = Folder::new();
+        folder.write("a.wasm", "no component", OLD);
+        assert_eq!(folder.look(), ["refused a.wasm"]);
+        folder.write("b.wasm", "no component", OLD);
+        assert_eq!(folder.look(), ["refused a.wasm", "refused b.wasm"]);
+        assert_eq!(folder.look(), [""; 0]);
+        std::fs::remove_file(folder.folder.path().join("b.wasm")).expect("removed");
+        assert_eq!(folder.look(), ["gone b.wasm", "refused a.wasm"]);
     }
 
     #[test]

@@ -136,6 +136,29 @@ impl Body {
     }
 }
 
+/// The bodies that a partition holds in memory.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Bodies {
+    /// How many.
+    pub count: usize,
+    /// And their bytes.
+    pub bytes: usize,
+}
+
+impl Bodies {
+    /// One more.
+    pub fn hold(&mut self, body: &Body) {
+        self.count += 1;
+        self.bytes += body.size();
+    }
+
+    /// One of them is not held any more.
+    pub fn let_go(&mut self, body: &Body) {
+        self.count -= 1;
+        self.bytes -= body.size();
+    }
+}
+
 impl Held {
     /// Failed attempts that count.
     pub fn counted(&self) -> u32 {

@@ -126,38 +126,30 @@ impl<T> Lanes<T> {
     /// Puts a delivery that has failed before at the end of its lane; if it is the head,
     /// the lane is parked until `due`.
     pub fn push_parked(&mut self, id: LaneId, item: T, due: Millis) {
-        if self.lanes.contains_key(&id) {
-            self.push(id, item);
-            return;
+        if self.push_in(id, item, State::Parked { due }) {
+            self.due.insert((due, id));
         }
-        self.held += 1;
-        self.due.insert((due, id));
-        self.lanes.insert(
-            id,
-            Lane {
-                state: State::Parked { due },
-                queue: VecDeque::from([item]),
-            },
-        );
     }
 
     /// Puts a delivery that an operator has to decide about at the end of its lane; if it is
     /// the head, the lane is blocked.
     pub fn push_blocked(&mut self, id: LaneId, item: T) {
+        if self.push_in(id, item, State::Blocked) {
+            self.blocked += 1;
+            self.stuck += 1;
+        }
+    }
+
+    /// Whether it is the head: then the lane is in this state.
+    fn push_in(&mut self, id: LaneId, item: T, state: State) -> bool {
         if self.lanes.contains_key(&id) {
             self.push(id, item);
-            return;
+            return false;
         }
         self.held += 1;
-        self.blocked += 1;
-        self.stuck += 1;
-        self.lanes.insert(
-            id,
-            Lane {
-                state: State::Blocked,
-                queue: VecDeque::from([item]),
-            },
-        );
+        let queue = VecDeque::from([item]);
+        self.lanes.insert(id, Lane { state, queue });
+        true
     }
 
     /// Has the lane come next whose head comes first by `rank`, of those that may run.

@@ -12,6 +12,7 @@ pub mod reason;
 pub mod staging;
 pub mod state;
 pub mod subject;
+pub mod waiting;
 pub mod writer;
 
 use std::sync::Arc;

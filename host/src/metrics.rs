@@ -1,5 +1,6 @@
 //! Takes what the stages report, gives Prometheus text. Every metric is declared here, once.
 
+use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,9 +12,11 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+use self::declared::Declared;
 pub use self::gateway::SourceMetrics;
 pub use self::plugin::{Counted, Counts, PluginMetrics, Standing};
 
+mod declared;
 mod gateway;
 mod plugin;
 
@@ -82,189 +85,43 @@ fn seconds() -> Histogram {
     Histogram::new(exponential_buckets(50e-6, 2.0, 20))
 }
 
+fn durations<L: Clone + Hash + Eq>() -> Family<L, Histogram> {
+    Family::new_with_constructor(seconds)
+}
+
 fn counts() -> Histogram {
     Histogram::new(exponential_buckets(1.0, 2.0, 12))
 }
 
 impl Default for Metrics {
     fn default() -> Self {
-        let deliveries = Family::default();
-        let outcomes = Family::default();
-        let dead_letters = Family::default();
-        let reruns = Family::default();
-        let call_duration = Family::new_with_constructor(seconds as fn() -> Histogram);
-        let end_to_end = Family::new_with_constructor(seconds as fn() -> Histogram);
-        let (commit_events, commit_duration) = (counts(), seconds());
-        let (lanes_blocked, events_blocked) = (Family::default(), Family::default());
-        let (lanes_parked, in_flight, lag, circuits_open, memory) = (
-            Family::default(),
-            Family::default(),
-            Family::default(),
-            Family::default(),
-            Family::default(),
-        );
-        let (generations, reloads) = (Family::default(), Family::default());
-        let reload_pause = Family::new_with_constructor(seconds as fn() -> Histogram);
-        let (gateway_requests, gateway_received, gateway_published) =
-            (Family::default(), Family::default(), Family::default());
-        let gateway_duration = Family::new_with_constructor(seconds as fn() -> Histogram);
-        let (spool_events, spool_bytes) = (Gauge::default(), Gauge::default());
-
-        let mut registry = Registry::with_prefix("sluicegate");
-        let all = &mut registry;
-        all.register(
-            "deliveries",
-            "Events that were read for a plug-in",
-            Family::clone(&deliveries),
-        );
-        all.register(
-            "outcomes",
-            "What became of deliveries: done, duplicate, retry, dead",
-            Family::clone(&outcomes),
-        );
-        all.register(
-            "dead_letters",
-            "Dead letters by reason",
-            Family::clone(&dead_letters),
-        );
-        all.register(
-            "reruns",
-            "Calls that ran again because state they had read was changed meanwhile",
-            Family::clone(&reruns),
-        );
-        all.register_with_unit(
-            "call_duration",
-            "Time of one call of the guest",
-            Unit::Seconds,
-            Family::clone(&call_duration),
-        );
-        all.register_with_unit(
-            "end_to_end",
-            "From the event's own time to its outcome",
-            Unit::Seconds,
-            Family::clone(&end_to_end),
-        );
-        all.register(
-            "commit_events",
-            "Deliveries that one commit settles",
-            commit_events.clone(),
-        );
-        all.register_with_unit(
-            "commit_duration",
-            "Time of one commit to the ledger",
-            Unit::Seconds,
-            commit_duration.clone(),
-        );
-        all.register(
-            "lanes_parked",
-            "Lanes that wait for a retry",
-            Family::clone(&lanes_parked),
-        );
-        all.register(
-            "lanes_blocked",
-            "Lanes that wait until a dead letter is replayed or discarded",
-            Family::clone(&lanes_blocked),
-        );
-        all.register(
-            "events_blocked",
-            "Events that were read and wait behind such a dead letter",
-            Family::clone(&events_blocked),
-        );
-        all.register(
-            "in_flight",
-            "Deliveries with the plug-in now",
-            Family::clone(&in_flight),
-        );
-        all.register(
-            "lag_events",
-            "Events in the store that were not read yet",
-            Family::clone(&lag),
-        );
-        all.register(
-            "circuits_open",
-            "Partitions whose circuit breaker is open",
-            Family::clone(&circuits_open),
-        );
-        all.register_with_unit(
-            "plugin_memory",
-            "Linear memory of the instance that was called last",
-            Unit::Bytes,
-            Family::clone(&memory),
-        );
-        all.register(
-            "gateway_requests",
-            "Requests that the gateway answered, by status",
-            Family::clone(&gateway_requests),
-        );
-        all.register(
-            "gateway_events_received",
-            "Events that came in requests of a source",
-            Family::clone(&gateway_received),
-        );
-        all.register(
-            "gateway_events_published",
-            "Events of a source that were made durable",
-            Family::clone(&gateway_published),
-        );
-        all.register_with_unit(
-            "gateway_request_duration",
-            "From a request's headers to its answer",
-            Unit::Seconds,
-            Family::clone(&gateway_duration),
-        );
-        all.register(
-            "gateway_spool_events",
-            "Events on disk that the broker does not have yet",
-            spool_events.clone(),
-        );
-        all.register_with_unit(
-            "gateway_spool_size",
-            "What they take on disk",
-            Unit::Bytes,
-            spool_bytes.clone(),
-        );
-        all.register(
-            "generations",
-            "Builds of the plug-in that are in memory: more than one while calls end on an older one",
-            Family::clone(&generations),
-        );
-        all.register(
-            "reloads",
-            "Builds that took the place of another one while the plug-in ran",
-            Family::clone(&reloads),
-        );
-        all.register_with_unit(
-            "reload_pause",
-            "For how long a partition began no call because a build took over",
-            Unit::Seconds,
-            Family::clone(&reload_pause),
-        );
+        let mut all = Declared::default();
         Self {
-            registry: Arc::new(registry),
-            deliveries,
-            outcomes,
-            dead_letters,
-            reruns,
-            call_duration,
-            end_to_end,
-            commit_events,
-            commit_duration,
-            lanes_parked,
-            lanes_blocked,
-            events_blocked,
-            circuits_open,
-            in_flight,
-            lag,
-            memory,
-            generations,
-            reloads,
-            reload_pause,
-            gateway_requests,
-            gateway_received,
-            gateway_published,
-            gateway_duration,
-            spool_events,
-            spool_bytes,
+            deliveries: all.register("deliveries", "Events that were read for a plug-in", Family::default()),
+            outcomes: all.register("outcomes", "What became of deliveries: done, duplicate, retry, dead", Family::default()),
+            dead_letters: all.register("dead_letters", "Dead letters by reason", Family::default()),
+            reruns: all.register("reruns", "Calls that ran again because state they had read was changed meanwhile", Family::default()),
+            call_duration: all.register_with_unit("call_duration", "Time of one call of the guest", Unit::Seconds, durations()),
+            end_to_end: all.register_with_unit("end_to_end", "From the event's own time to its outcome", Unit::Seconds, durations()),
+            commit_events: all.register("commit_events", "Deliveries that one commit settles", counts()),
+            commit_duration: all.register_with_unit("commit_duration", "Time of one commit to the ledger", Unit::Seconds, seconds()),
+            lanes_parked: all.register("lanes_parked", "Lanes that wait for a retry", Family::default()),
+            lanes_blocked: all.register("lanes_blocked", "Lanes that wait until a dead letter is replayed or discarded", Family::default()),
+            events_blocked: all.register("events_blocked", "Events that were read and wait behind such a dead letter", Family::default()),
+            circuits_open: all.register("circuits_open", "Partitions whose circuit breaker is open", Family::default()),
+            in_flight: all.register("in_flight", "Deliveries with the plug-in now", Family::default()),
+            lag: all.register("lag_events", "Events in the store that were not read yet", Family::default()),
+            memory: all.register_with_unit("plugin_memory", "Linear memory of the instance that was called last", Unit::Bytes, Family::default()),
+            generations: all.register("generations", "Builds of the plug-in that are in memory: more than one while calls end on an older one", Family::default()),
+            reloads: all.register("reloads", "Builds that took the place of another one while the plug-in ran", Family::default()),
+            reload_pause: all.register_with_unit("reload_pause", "For how long a partition began no call because a build took over", Unit::Seconds, durations()),
+            gateway_requests: all.register("gateway_requests", "Requests that the gateway answered, by status", Family::default()),
+            gateway_received: all.register("gateway_events_received", "Events that came in requests of a source", Family::default()),
+            gateway_published: all.register("gateway_events_published", "Events of a source that were made durable", Family::default()),
+            gateway_duration: all.register_with_unit("gateway_request_duration", "From a request's headers to its answer", Unit::Seconds, durations()),
+            spool_events: all.register("gateway_spool_events", "Events on disk that the broker does not have yet", Gauge::default()),
+            spool_bytes: all.register_with_unit("gateway_spool_size", "What they take on disk", Unit::Bytes, Gauge::default()),
+            registry: Arc::new(all.into()),
         }
     }
 }
@@ -363,6 +220,10 @@ mod tests {
         plugin.called(Duration::from_millis(3), 65_536);
         plugin.handled_after(Duration::from_millis(3));
         plugin.reran.inc();
+        plugin.renewed(Duration::from_micros(60));
+        metrics.reloaded("p");
+        let kept = metrics.generation("p");
+        drop(metrics.generation("p"));
         let now = Standing {
             parked: 1,
             blocked: 4,
@@ -396,6 +257,9 @@ mod tests {
             "sluicegate_circuits_open{plugin=\"p\"} 1",
             "sluicegate_plugin_memory_bytes{plugin=\"p\"} 65536",
             "sluicegate_reruns_total{plugin=\"p\"} 1",
+            "sluicegate_reloads_total{plugin=\"p\"} 1",
+            "sluicegate_reload_pause_seconds_count{plugin=\"p\"} 1",
+            "sluicegate_generations{plugin=\"p\"} 1",
             "sluicegate_gateway_requests_total{kind=\"fno\",environment=\"contoso\",status=\"202\"} 1",
             "sluicegate_gateway_events_received_total{kind=\"fno\",environment=\"contoso\"} 1",
             "sluicegate_gateway_events_published_total{kind=\"fno\",environment=\"contoso\"} 1",
@@ -406,5 +270,11 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line} is not in:\n{text}");
         }
+        drop(kept);
+        assert!(
+            metrics
+                .text()
+                .contains("sluicegate_generations{plugin=\"p\"} 0")
+        );
     }
 }

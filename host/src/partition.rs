@@ -22,7 +22,7 @@ use crate::breaker::Breaker;
 use crate::clock;
 use crate::cursor::{Cursor, Delivery, Read};
 use crate::decode::decode;
-use crate::held::{Body, Held, Hold};
+use crate::held::{Bodies, Body, Held, Hold};
 use crate::lane::{LaneId, Lanes};
 use crate::ledger::Ledger;
 use crate::ledger::claim::Claim;
@@ -92,8 +92,7 @@ pub struct Partition {
     /// The places of dead letters that keep their lane waiting.
     blocked: HashMap<u64, LaneId>,
     in_flight: usize,
-    bodies: usize,
-    body_bytes: usize,
+    bodies: Bodies,
     /// Events that the cursor has not given out.
     behind: Arc<AtomicU64>,
     breaker: Breaker,
@@ -143,8 +142,7 @@ impl Partition {
             waiting: claim.waiting,
             blocked: HashMap::new(),
             in_flight: 0,
-            bodies: 0,
-            body_bytes: 0,
+            bodies: Bodies::default(),
             behind,
             breaker: Breaker::default(),
             reported: Standing::default(),
@@ -264,15 +262,14 @@ impl Partition {
         let ordering = self.manifest().delivery.ordering;
         let lane = route::lane(ordering, &held.key, held.sequence);
         // A blocked lane may wait for days: the floor moves on without it.
-        let is_full = self.lanes.is_parked(lane) && MAX_PARKED_BODIES <= self.bodies;
+        let is_full = self.lanes.is_parked(lane) && MAX_PARKED_BODIES <= self.bodies.count;
         if (is_full || self.lanes.is_blocked(lane)) && !held.written_down {
             self.ledger.write_down(held.sequence, &held.retry(0));
             held.written_down = true;
             held.body = None;
         }
         if let Some(body) = &held.body {
-            self.bodies += 1;
-            self.body_bytes += body.size();
+            self.bodies.hold(body);
         }
         match due {
             Some(due) => self.lanes.push_parked(lane, held, due),
@@ -335,8 +332,8 @@ impl Partition {
         let ahead = self.breaker.is_closed() || waiting < MAX_PARKED_BODIES;
         !self.draining
             && ahead
-            && self.bodies < MAX_BODIES
-            && self.body_bytes < MAX_BODY_BYTES
+            && self.bodies.count < MAX_BODIES
+            && self.bodies.bytes < MAX_BODY_BYTES
             && self.lanes.held() < MAX_HELD
             && self.commits_keep_up()
     }

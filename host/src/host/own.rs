@@ -116,7 +116,7 @@ impl Owning {
         let label = name.to_string();
         let (health, ending) = (&self.shared.health, &self.ending);
         let mut turns = self.leases.turns(name.clone());
-        let mut paused_since = None;
+        let mut paused_since: Option<Instant> = None;
         loop {
             let timeout = generations.borrow().manifest().delivery.timeout;
             let ours = turns.ours(timeout + LET_GO, |turn| {
@@ -139,7 +139,7 @@ impl Owning {
             let partition = self.started(&mut generations, &share, &name, claim);
             if let Some(since) = paused_since.take() {
                 let metrics = self.shared.metrics.plugin(&name.plugin);
-                metrics.renewed(Instant::elapsed(&since));
+                metrics.renewed(since.elapsed());
             }
             let mut running = pin!(partition.run(let_go.clone()));
             let result = tokio::select! {

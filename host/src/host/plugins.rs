@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
-use tokio::task::{Id, JoinSet};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::own::Owning;
@@ -16,8 +16,7 @@ use crate::plugin::generation::Generation;
 pub(super) struct Plugins {
     owning: Owning,
     running: BTreeMap<String, Running>,
-    names: BTreeMap<Id, String>,
-    tasks: JoinSet<Result<(), Error>>,
+    tasks: JoinSet<(String, Result<(), Error>)>,
 }
 
 struct Running {
@@ -32,7 +31,6 @@ impl Plugins {
         Self {
             owning,
             running: BTreeMap::new(),
-            names: BTreeMap::new(),
             tasks: JoinSet::new(),
         }
     }
@@ -101,8 +99,9 @@ impl Plugins {
             ending: ending.clone(),
             ..self.owning.clone()
         };
-        let task = self.tasks.spawn(owning.plugin(newest));
-        self.names.insert(task.id(), plugin.clone());
+        let name = plugin.clone();
+        self.tasks
+            .spawn(async move { (name, owning.plugin(newest).await) });
         let running = Running {
             generations,
             ending,
@@ -125,23 +124,20 @@ impl Plugins {
         loop {
             tokio::select! {
                 Some(change) = changes.recv(), if !drain.is_cancelled() => self.take(change),
-                Some(ended) = self.tasks.join_next_with_id() => {
-                    let (id, result) =
+                Some(ended) = self.tasks.join_next() => {
+                    let (plugin, result) =
                         ended.map_err(|panicked| ended_by_itself("a plug-in", &panicked))?;
                     result?;
-                    self.ended(id);
+                    self.ended(&plugin);
                 }
                 () = drain.cancelled(), if self.tasks.is_empty() => return Ok(()),
             }
         }
     }
 
-    fn ended(&mut self, id: Id) {
-        let Some(plugin) = self.names.remove(&id) else {
-            return;
-        };
-        self.owning.shared.roster.ended(&plugin);
-        let running = self.running.remove(&plugin);
+    fn ended(&mut self, plugin: &str) {
+        self.owning.shared.roster.ended(plugin);
+        let running = self.running.remove(plugin);
         if let Some((next, file)) = running.and_then(|running| running.next)
             && !self.owning.ending.is_cancelled()
         {

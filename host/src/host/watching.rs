@@ -5,15 +5,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use notify_debouncer_mini::notify::{RecommendedWatcher, RecursiveMode};
-use notify_debouncer_mini::{Debouncer, new_debouncer};
+use notify::event::{AccessKind, AccessMode};
+use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::{Shared, chain};
 use crate::catalog::{Catalog, Change};
 
-/// What is touched within so long is looked at together.
+/// So long after something was touched, what was touched meanwhile is looked at with it.
 const QUIET: Duration = Duration::from_millis(200);
 /// And every so often whatever the system says: some file systems tell nothing.
 const ANYHOW: Duration = Duration::from_secs(10);
@@ -37,7 +37,7 @@ pub(super) async fn run(shared: Shared, mut catalog: Catalog, changes: mpsc::Sen
             }
         };
         tokio::select! {
-            () = touched.notified() => {}
+            () = touched.notified() => sleep(QUIET).await,
             () = again => {}
             _ = anyhow.tick() => {}
             () = shared.drain.cancelled() => return,
@@ -75,21 +75,79 @@ pub(super) async fn run(shared: Shared, mut catalog: Catalog, changes: mpsc::Sen
 }
 
 /// None where the system has no means to watch.
-fn watcher(folder: &Path, touched: &Arc<Notify>) -> Option<Debouncer<RecommendedWatcher>> {
+fn watcher(folder: &Path, touched: &Arc<Notify>) -> Option<RecommendedWatcher> {
     let tell = Arc::clone(touched);
-    let debouncer = new_debouncer(QUIET, move |_| tell.notify_one());
-    let watched = debouncer.and_then(|mut debouncer| {
-        let mode = RecursiveMode::NonRecursive;
-        debouncer.watcher().watch(folder, mode).map(|()| debouncer)
+    let heard = move |event: notify::Result<notify::Event>| {
+        // An error may stand for something that was missed.
+        if event.map_or(true, |event| is_a_change(event.kind)) {
+            tell.notify_one();
+        }
+    };
+    let watched = notify::recommended_watcher(heard).and_then(|mut watcher| {
+        watcher.watch(folder, RecursiveMode::NonRecursive)?;
+        Ok(watcher)
     });
-    match watched {
-        Ok(debouncer) => Some(debouncer),
-        Err(error) => {
+    watched
+        .inspect_err(|error| {
             tracing::warn!(
                 %error, every = ?ANYHOW,
                 "the folder of plug-ins cannot be watched; it is looked at now and then"
             );
-            None
+        })
+        .ok()
+}
+
+/// To look at the folder opens it and what is in it: who took that for a change would look for
+/// ever.
+fn is_a_change(kind: EventKind) -> bool {
+    match kind {
+        EventKind::Access(AccessKind::Close(AccessMode::Write))
+        | EventKind::Create(_)
+        | EventKind::Modify(_)
+        | EventKind::Remove(_)
+        | EventKind::Any
+        | EventKind::Other => true,
+        EventKind::Access(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::sync::mpsc;
+
+    use super::*;
+
+    /// What one look does to a folder, and what a writer does, as the system tells it.
+    #[test]
+    fn who_looks_is_not_heard_and_who_writes_is() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("a.wasm");
+        fs::write(&file, "before").expect("written");
+        let (tell, told) = mpsc::channel();
+        let heard = move |event: notify::Result<notify::Event>| {
+            let _ = tell.send(event.expect("an event").kind);
+        };
+        let mut watcher = notify::recommended_watcher(heard).expect("a watcher");
+        watcher
+            .watch(folder.path(), RecursiveMode::NonRecursive)
+            .expect("watched");
+        assert_eq!(fs::read_dir(folder.path()).expect("read").count(), 1);
+        assert_eq!(fs::read(&file).expect("read"), b"before");
+        fs::write(&file, "after").expect("written");
+        let mut changes = 0;
+        // The last that a writer does.
+        let end = EventKind::Access(AccessKind::Close(AccessMode::Write));
+        loop {
+            let kind = told.recv_timeout(Duration::from_secs(10));
+            let kind = kind.expect("the end of the write");
+            changes += usize::from(is_a_change(kind));
+            if kind == end {
+                break;
+            }
+            let is_read = matches!(kind, EventKind::Access(_));
+            assert_eq!(is_a_change(kind), !is_read, "{kind:?}");
         }
+        assert!(0 < changes);
     }
 }

@@ -11,12 +11,12 @@ use async_nats::jetstream::stream::{LastRawMessageErrorKind, Stream};
 use super::batch::{self, Failure};
 use super::entry::{self, Entry};
 use super::inbox::Inbox;
-use super::message::{self, Retry, is_tombstone};
+use super::message::{self, Retry};
 use super::position::Position;
 use super::staging::Staging;
 use super::state::StateCache;
-use super::subject::{self, PartitionName, retry_sequence};
-use super::{LEAST_TTL, Ledger};
+use super::subject::{self, PartitionName};
+use super::{LEAST_TTL, Ledger, waiting};
 use crate::broker::read_all;
 use crate::clock;
 use crate::config::LedgerMode;
@@ -111,7 +111,8 @@ pub async fn claim(
         LedgerMode::On => Some(inbox(claimant, &name).await?),
         LedgerMode::Off => None,
     };
-    let waiting = waiting(claimant, &name).await?;
+    let waiting = waiting::read(claimant.ledger, &name.retries()).await;
+    let waiting = waiting.map_err(|error| unread(&name, error))?;
     let state = StateCache::in_ledger(
         claimant.ledger.clone(),
         name.clone(),
@@ -126,7 +127,10 @@ pub async fn claim(
         )),
         position,
         log,
-        waiting,
+        waiting: waiting
+            .into_iter()
+            .map(|((_, sequence), retry)| (sequence, retry))
+            .collect(),
     })
 }
 
@@ -207,37 +211,6 @@ async fn inbox(claimant: &Claimant<'_>, name: &PartitionName) -> Result<Inbox, E
     .map_err(|error| unread(name, error))?;
     inbox.expire(clock::unix_millis());
     Ok(inbox)
-}
-
-async fn waiting(
-    claimant: &Claimant<'_>,
-    name: &PartitionName,
-) -> Result<BTreeMap<u64, Retry>, Error> {
-    let mut waiting = BTreeMap::new();
-    read_all(
-        claimant.ledger,
-        &name.retries(),
-        DeliverPolicy::All,
-        |message| {
-            let Some(sequence) = retry_sequence(&message.subject) else {
-                return;
-            };
-            if message.headers.as_ref().is_some_and(is_tombstone) {
-                waiting.remove(&sequence);
-                return;
-            }
-            match serde_json::from_slice(&message.payload) {
-                Ok(retry) => drop(waiting.insert(sequence, retry)),
-                Err(error) => tracing::error!(
-                    partition = %name, subject = %message.subject, %error,
-                    "a waiting event cannot be read"
-                ),
-            }
-        },
-    )
-    .await
-    .map_err(|error| unread(name, error))?;
-    Ok(waiting)
 }
 
 fn unread(

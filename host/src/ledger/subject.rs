@@ -63,16 +63,20 @@ pub fn out(event_subject: &str) -> String {
     format!("ledger.out.{rest}")
 }
 
-/// Plug-in, partition and sequence in a retry subject.
-pub fn retry_place(subject: &str) -> Option<(String, u8, u64)> {
+/// Partition and sequence in a retry subject.
+pub fn retry_place(subject: &str) -> Option<(PartitionName, u64)> {
     let mut tokens = subject.split('.').skip(1);
-    let (plugin, partition) = (tokens.next()?, tokens.next()?.parse().ok()?);
-    Some((plugin.to_owned(), partition, retry_sequence(subject)?))
+    let name = PartitionName {
+        plugin: tokens.next()?.to_owned(),
+        partition: tokens.next()?.parse().ok()?,
+    };
+    let sequence = tokens.last()?.parse().ok()?;
+    Some((name, sequence))
 }
 
-/// The sequence in a retry subject.
-pub fn retry_sequence(subject: &str) -> Option<u64> {
-    subject.rsplit('.').next()?.parse().ok()
+/// Where the attempts of all events of one plug-in stand, or of all.
+pub fn retries(plugin: Option<&str>) -> String {
+    format!("ledger.{}.*.retry.*", plugin.unwrap_or("*"))
 }
 
 /// The state key in a state subject.
@@ -104,9 +108,10 @@ mod tests {
             out("d365.custom.x.business.y.raised.1"),
             "ledger.out.custom.x.business.y.raised.1"
         );
-        assert_eq!(retry_sequence("ledger.credit-hold.3.retry.42"), Some(42));
-        let place = Some(("credit-hold".to_owned(), 3, 42));
-        assert_eq!(retry_place("ledger.credit-hold.3.retry.42"), place);
+        assert_eq!(
+            retry_place("ledger.credit-hold.3.retry.42"),
+            Some((name, 42))
+        );
     }
 
     proptest! {

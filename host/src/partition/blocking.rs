@@ -71,8 +71,7 @@ impl Partition {
         held.written_down = true;
         for held in self.lanes.queue(lane) {
             if let Some(body) = held.body.take() {
-                self.bodies -= 1;
-                self.body_bytes -= body.size();
+                self.bodies.let_go(&body);
             }
             if !held.written_down {
                 self.ledger.write_down(held.sequence, &held.retry(0));
@@ -127,8 +126,7 @@ impl Partition {
             tracing::info!(plugin, key = held.key, "dead letter replayed in its place");
             let body = Body::new(delivery, event);
             self.parts.metrics.delivered.inc();
-            self.bodies += 1;
-            self.body_bytes += body.size();
+            self.bodies.hold(&body);
             held.sent_again(sequence, published, body);
             self.ledger
                 .decide(Some(sequence), place, Some(&held.retry(0)));

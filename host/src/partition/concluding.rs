@@ -59,8 +59,7 @@ impl Partition {
         self.in_flight = self.in_flight.saturating_sub(1);
         let held = self.lanes.finish(lane)?;
         if let Some(body) = &held.body {
-            self.bodies -= 1;
-            self.body_bytes -= body.size();
+            self.bodies.let_go(body);
         }
         self.parts.metrics.handled_after(held.age());
         Some(held)

@@ -66,8 +66,7 @@ impl Partition {
 
     /// The body is the lane's again, until its event is finished or let go of.
     fn hold(&mut self, lane: LaneId, body: Body) {
-        self.bodies += 1;
-        self.body_bytes += body.size();
+        self.bodies.hold(&body);
         if let Some(held) = self.lanes.head(lane) {
             held.loaded(body);
         }

@@ -1,11 +1,12 @@
 //! Takes a dead letter of the gateway, gives its events to the event store, once they can be understood.
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use async_nats::HeaderMap;
 use async_nats::jetstream::Context;
 use axum::http;
 use bytes::Bytes;
 
+use super::replay::store;
 use crate::config::SourceKind;
 use crate::gateway::Origin;
 use crate::gateway::outgoing::{Outgoing, SOURCE_ENVIRONMENT, SOURCE_KIND};
@@ -50,12 +51,7 @@ pub(super) async fn through_the_gateway(
         ..
     } in outgoing
     {
-        let ack = context
-            .publish_with_headers(subject, headers, payload)
-            .await?
-            .await
-            .context("the event store did not take it")?;
-        last = ack.sequence;
+        last = store(context, subject, headers, payload).await?;
     }
     Ok(last)
 }

@@ -1,23 +1,23 @@
 //! Takes the ledger's records, gives the keys that wait for an operator, and lets one go on.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use anyhow::{Context as _, bail};
 use async_nats::jetstream::Context;
-use async_nats::jetstream::consumer::DeliverPolicy;
 use clap::Args;
 use serde::Serialize;
 
 use super::{Filter, replay};
-use crate::broker::{LEDGER, read_all};
+use crate::broker::LEDGER;
 use crate::cli::connect::{Target, stream};
 use crate::cli::output::line;
 use crate::clock;
 use crate::encode;
 use crate::event::{AttributeValue, Event};
 use crate::ledger::dead_letter as facts;
-use crate::ledger::message::{Retry, is_tombstone};
-use crate::ledger::subject;
+use crate::ledger::message::Retry;
+use crate::ledger::subject::{self, PartitionName};
+use crate::ledger::waiting;
 
 const SOURCE: &str = "/sluicegate/dlq";
 const DISCARDED: &str = "sluicegate.dead-letter.discarded";
@@ -56,23 +56,11 @@ pub(super) async fn read(
     plugin: Option<&str>,
 ) -> anyhow::Result<Vec<BlockedKey>> {
     let ledger = stream(context, LEDGER).await?;
-    let records = format!("ledger.{}.*.retry.*", plugin.unwrap_or("*"));
-    let mut waiting: BTreeMap<(String, u8, u64), Retry> = BTreeMap::new();
-    read_all(&ledger, &records, DeliverPolicy::All, |message| {
-        let Some(place) = subject::retry_place(&message.subject) else {
-            return;
-        };
-        let gone = message.headers.as_ref().is_some_and(is_tombstone);
-        match serde_json::from_slice::<Retry>(&message.payload) {
-            Ok(retry) if !gone => drop(waiting.insert(place, retry)),
-            Ok(_) | Err(_) => drop(waiting.remove(&place)),
-        }
-    })
-    .await?;
-    let mut behind: HashMap<(&str, u8, &str), usize> = HashMap::new();
-    for ((plugin, partition, _), retry) in &waiting {
+    let waiting = waiting::read(&ledger, &subject::retries(plugin)).await?;
+    let mut behind: HashMap<(&PartitionName, &str), usize> = HashMap::new();
+    for ((name, _), retry) in &waiting {
         if !retry.blocked {
-            *behind.entry((plugin, *partition, &retry.key)).or_default() += 1;
+            *behind.entry((name, &retry.key)).or_default() += 1;
         }
     }
     let filter = Filter {
@@ -85,12 +73,12 @@ pub(super) async fn read(
         .filter_map(|letter| Some(((letter.plugin.as_str(), letter.blocks?), letter)))
         .collect();
     let blocked = waiting.iter().filter(|(_, retry)| retry.blocked);
-    let key = |((plugin, partition, sequence), retry): (&(String, u8, u64), &Retry)| {
-        let letter = letters.get(&(plugin.as_str(), *sequence));
-        let behind = behind.get(&(plugin.as_str(), *partition, retry.key.as_str()));
+    let key = |((name, sequence), retry): (&(PartitionName, u64), &Retry)| {
+        let letter = letters.get(&(name.plugin.as_str(), *sequence));
+        let behind = behind.get(&(name, retry.key.as_str()));
         BlockedKey {
-            plugin: plugin.clone(),
-            partition: *partition,
+            plugin: name.plugin.clone(),
+            partition: name.partition,
             key: retry.key.clone(),
             sequence: *sequence,
             dead_letter: letter.map(|letter| letter.id),
@@ -172,10 +160,5 @@ pub(super) async fn let_go_on(
     headers.insert("Nats-Msg-Id", id);
     headers.insert(facts::BLOCKS, place.to_string());
     headers.insert(facts::DISCARD, about);
-    let ack = context
-        .publish_with_headers(replay::subject(plugin, key), headers, body)
-        .await?
-        .await
-        .context("the event store did not take it")?;
-    Ok(ack.sequence)
+    replay::store(context, replay::subject(plugin, key), headers, body).await
 }

@@ -65,6 +65,16 @@ pub(super) async fn replay(context: &Context, letter: &Letter) -> anyhow::Result
         format!("replay {} {}", letter.id, letter.last_time),
     );
     let subject = subject(&letter.plugin, &letter.partition_key);
+    store(context, subject, headers, body).await
+}
+
+/// Publishes a message; gives its sequence in the store once that has it.
+pub(super) async fn store(
+    context: &Context,
+    subject: String,
+    headers: HeaderMap,
+    body: Bytes,
+) -> anyhow::Result<u64> {
     let ack = context
         .publish_with_headers(subject, headers, body)
         .await?

@@ -174,22 +174,17 @@ impl Bench<'_> {
     async fn latency(&mut self, rate: f64, time: Duration) -> Result<[Row; 4]> {
         self.open(rate, Duration::from_secs(2)).await?;
         let seen = self.open(rate, time).await?;
-        let at = |percentile| seen.latency.value_at_percentile(percentile) as f64 / 1e3;
-        let late = seen.late.value_at_percentile(99.0) as f64 / 1e3;
+        let name = |what: &str| format!("{what} at {rate:.0} posts/s");
+        let [p50, p99, p999, late] = report::percentiles(&seen.latency, &seen.late, name);
         println!(
             "{rate:.0} posts/s: p50 {:.2} ms, p99 {:.2} ms, p99.9 {:.2} ms; {:.0}/s accepted",
-            at(50.0),
-            at(99.0),
-            at(99.9),
+            p50.ours,
+            p99.ours,
+            p999.ours,
             seen.rate(),
         );
-        let name = |what: &str| format!("{what} at {rate:.0} posts/s");
-        Ok([
-            Row::new(name("p50"), at(50.0), "ms"),
-            Row::new(name("p99"), at(99.0), "ms").with_target(report::Target::AtMost(LATENCY)),
-            Row::new(name("p99.9"), at(99.9), "ms"),
-            Row::new(name("p99 of how late the load was"), late, "ms"),
-        ])
+        let p99 = p99.with_target(report::Target::AtMost(LATENCY));
+        Ok([p50, p99, p999, late])
     }
 
     /// Posts at `rate` a second, whatever the answers do.

@@ -13,7 +13,7 @@ use crate::backlog::{self, BODY, KEYS};
 use crate::cpu::Used;
 use crate::delay;
 use crate::machine::Machine;
-use crate::report::{Report, Row, Target};
+use crate::report::{self, Report, Row, Target};
 
 pub(crate) type Js = jetstream::Context;
 
@@ -66,6 +66,14 @@ impl Mode {
             Self::Off => "[ledger]\nmode = \"off\"",
         }
     }
+}
+
+/// A host with a plug-in that nobody has run before.
+struct Subject {
+    plugin: String,
+    /// Whether the plug-in emits events.
+    emits: bool,
+    host: Host,
 }
 
 /// One host that worked through the backlog.
@@ -180,7 +188,7 @@ impl Bench {
     }
 
     /// A host with a plug-in of its own.
-    fn host(&mut self, guest: &str, mode: Mode) -> Result<(String, Host)> {
+    fn host(&mut self, guest: &str, mode: Mode) -> Result<Subject> {
         self.hosts += 1;
         let component = std::fs::read(environment::guest(guest)?)?;
         let text = manifest(&component)?;
@@ -192,23 +200,32 @@ impl Bench {
             .with(mode.section())
             .file("plugin.wasm", with_manifest(&component, &text)?)
             .write()?;
-        Ok((plugin, host))
+        Ok(Subject {
+            emits: text.contains("emit = "),
+            plugin,
+            host,
+        })
     }
 
     async fn arm(&mut self, guest: &str, mode: Mode) -> Result<Arm> {
-        let (plugin, mut host) = self.host(guest, mode)?;
+        let Subject {
+            plugin,
+            emits,
+            mut host,
+        } = self.host(guest, mode)?;
         let events = self.jetstream.get_stream("EVENTS").await?;
         events.purge().filter(ECHOES).await?;
         let before = Used::now();
         host.start().await?;
         let all = self.events as f64;
-        let emits = manifest(&std::fs::read(environment::guest(guest)?)?)?.contains("emit = ");
         let end = Instant::now() + Duration::from_secs(300);
         let mut warm = None;
         let (took, metrics) = loop {
             let now = Instant::now();
             let metrics = host.metrics().await?;
-            let done = metrics.outcomes(&plugin, "done")?;
+            // A call is counted as done a moment before the commit that makes it last.
+            let committed = metrics.sum("sluicegate_commit_events_sum", &[])?;
+            let done = metrics.outcomes(&plugin, "done")?.min(committed);
             if warm.is_none() && all * WARM <= done {
                 warm = Some((now, done));
             }
@@ -220,11 +237,20 @@ impl Bench {
             sleep(PAUSE).await;
         };
         let used = before.and_then(|before| Some(Used::now()?.since(before)));
+        // None where the program under test has another name.
+        let used = used.filter(|used| !used.sluice.is_zero());
         host.stop().await?;
         host.hush();
         let (since, already) = warm.context("the backlog was done before it was looked at")?;
         let done = metrics.outcomes(&plugin, "done")?;
         ensure!(done == all, "{done} done, of {all}");
+        if emits {
+            let outputs = self.outputs().await?;
+            ensure!(
+                outputs == all || mode == Mode::Off,
+                "{outputs} outputs of {all}"
+            );
+        }
         let mean = |name: &str| {
             let sum = metrics.sum(&format!("{name}_sum"), &[])?;
             anyhow::Ok(sum / metrics.sum(&format!("{name}_count"), &[])?)
@@ -245,26 +271,21 @@ impl Bench {
 
     /// How long it takes until what an event causes can be read.
     async fn delay(&mut self, rate: f64, time: Duration) -> Result<[Row; 4]> {
-        let (plugin, mut host) = self.host("emit_one", Mode::On)?;
+        let Subject {
+            plugin, mut host, ..
+        } = self.host("emit_one", Mode::On)?;
         host.start().await?;
         host.settled(&plugin, 60).await?;
         let seen = delay::measure(&self.jetstream, rate, time).await?;
         host.stop().await?;
         host.hush();
-        let at = |percentile| seen.delay.value_at_percentile(percentile) as f64 / 1e3;
-        let late = seen.late.value_at_percentile(99.0) as f64 / 1e3;
+        let name = |what: &str| format!("output after, {what}, at {rate:.0} events/s");
+        let rows = report::percentiles(&seen.delay, &seen.late, name);
+        let [p50, p99, p999, _] = &rows;
         println!(
             "{rate:.0} events/s: output after p50 {:.2} ms, p99 {:.2} ms, p99.9 {:.2} ms",
-            at(50.0),
-            at(99.0),
-            at(99.9)
+            p50.ours, p99.ours, p999.ours
         );
-        let name = |what: &str| format!("output after, {what}, at {rate:.0} events/s");
-        Ok([
-            Row::new(name("p50"), at(50.0), "ms"),
-            Row::new(name("p99"), at(99.0), "ms"),
-            Row::new(name("p99.9"), at(99.9), "ms"),
-            Row::new(name("p99 of how late the load was"), late, "ms"),
-        ])
+        Ok(rows)
     }
 }

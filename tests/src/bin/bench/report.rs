@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use crate::machine::Machine;
@@ -100,6 +101,24 @@ impl Row {
         self.met = Some(self.ratio.is_some_and(|ratio| target.is_met(ratio)));
         self.target = Some(target);
     }
+}
+
+/// Percentiles of microseconds as rows of milliseconds; `late` is how late the load itself was.
+pub(crate) fn percentiles(
+    seen: &Histogram<u64>,
+    late: &Histogram<u64>,
+    name: impl Fn(&str) -> String,
+) -> [Row; 4] {
+    let row = |what: &str, histogram: &Histogram<u64>, percentile| {
+        let value = histogram.value_at_percentile(percentile) as f64 / 1e3;
+        Row::new(name(what), value, "ms")
+    };
+    [
+        row("p50", seen, 50.0),
+        row("p99", seen, 99.0),
+        row("p99.9", seen, 99.9),
+        row("p99 of how late the load was", late, 99.0),
+    ]
 }
 
 impl Report {
