@@ -14,6 +14,7 @@ use futures_util::StreamExt;
 
 use crate::claim_check;
 use crate::config::{Config, Nats};
+use crate::deployment;
 use crate::leases;
 
 /// The event store.
@@ -175,6 +176,11 @@ pub async fn provision(context: Context, config: &Config) -> Result<Broker, Erro
     let claims = claim_check::provision(&context, config).await;
     claims.map_err(|error| Error::Stream {
         stream: claim_check::STREAM,
+        reason: error.to_string(),
+    })?;
+    let components = deployment::provision(&context, config).await;
+    components.map_err(|error| Error::Stream {
+        stream: deployment::STREAM,
         reason: error.to_string(),
     })?;
     let bucket = leases::stream_config(config.nats.replicas);

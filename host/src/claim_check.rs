@@ -7,15 +7,13 @@ use std::time::Duration;
 
 use async_nats::HeaderMap;
 use async_nats::jetstream::Context;
-use async_nats::jetstream::object_store::{
-    Config as StoreConfig, GetErrorKind, InfoErrorKind, ObjectMetadata,
-};
+use async_nats::jetstream::object_store::{Config as StoreConfig, InfoErrorKind};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
-use tokio::io::AsyncReadExt as _;
 
 use crate::config::Config;
 use crate::cursor::Delivery;
+use crate::objects;
 
 /// The header that holds the reference in binary mode.
 pub const HEADER: &str = "ce-dataref";
@@ -30,8 +28,6 @@ const PREFIX: &str = "nats-object:claims/";
 const REUSED_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 /// How much longer than events bodies stay.
 const KEPT_LONGER: Duration = Duration::from_secs(2 * 24 * 60 * 60);
-/// Largest piece of a body in one message, in bytes.
-const CHUNK: usize = 128 << 10;
 
 /// Why a body cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -56,9 +52,6 @@ fn store_error(error: impl std::fmt::Display) -> Error {
 /// # Errors
 /// [`Error::Store`].
 pub async fn provision(context: &Context, config: &Config) -> Result<(), Error> {
-    if context.get_object_store(BUCKET).await.is_ok() {
-        return Ok(());
-    }
     let bucket = StoreConfig {
         bucket: BUCKET.to_owned(),
         description: Some("Bodies that are too big for one message".to_owned()),
@@ -66,8 +59,9 @@ pub async fn provision(context: &Context, config: &Config) -> Result<(), Error> 
         num_replicas: config.nats.replicas,
         ..StoreConfig::default()
     };
-    let made = context.create_object_store(bucket).await;
-    made.map(|_| ()).map_err(store_error)
+    objects::provision(context, bucket)
+        .await
+        .map_err(store_error)
 }
 
 /// Puts a body in, gives its reference: `nats-object:claims/<SHA-256 in hex>`.
@@ -75,10 +69,7 @@ pub async fn provision(context: &Context, config: &Config) -> Result<(), Error> 
 /// # Errors
 /// [`Error::Store`].
 pub async fn put(context: &Context, body: &Bytes) -> Result<String, Error> {
-    let store = context
-        .get_object_store(BUCKET)
-        .await
-        .map_err(store_error)?;
+    let store = objects::open(context, BUCKET).await.map_err(store_error)?;
     let name = digest(body);
     let is_there = match store.info(&name).await {
         Ok(info) => info.modified.is_some_and(|modified| {
@@ -89,15 +80,7 @@ pub async fn put(context: &Context, body: &Bytes) -> Result<String, Error> {
         Err(error) => return Err(store_error(error)),
     };
     if !is_there {
-        let limit = context.client().server_info().max_payload;
-        let metadata = ObjectMetadata {
-            name: name.clone(),
-            chunk_size: Some(CHUNK.min(limit / 2).max(1)),
-            ..ObjectMetadata::default()
-        };
-        let mut reader = body.as_ref();
-        store
-            .put(metadata, &mut reader)
+        objects::put(context, &store, &name, body)
             .await
             .map_err(store_error)?;
     }
@@ -116,17 +99,10 @@ pub fn object(reference: &str) -> Option<&str> {
 /// # Errors
 /// [`Error`].
 pub async fn get(context: &Context, name: &str) -> Result<Option<Bytes>, Error> {
-    let store = context
-        .get_object_store(BUCKET)
-        .await
-        .map_err(store_error)?;
-    let mut object = match store.get(name).await {
-        Ok(object) => object,
-        Err(error) if error.kind() == GetErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(store_error(error)),
+    let store = objects::open(context, BUCKET).await.map_err(store_error)?;
+    let Some(body) = objects::get(&store, name).await.map_err(store_error)? else {
+        return Ok(None);
     };
-    let mut body = Vec::with_capacity(object.info().size);
-    object.read_to_end(&mut body).await.map_err(store_error)?;
     if digest(&body) != name {
         return Err(Error::Changed {
             name: name.to_owned(),

@@ -3,13 +3,17 @@
 mod build;
 mod check;
 mod connect;
+mod deploy;
 mod dlq;
 mod events;
+mod following;
 mod hosts;
 mod input;
 mod output;
+mod pause;
 mod plugins;
 mod progress;
+mod rollback;
 mod run;
 mod send;
 mod simulate;
@@ -51,6 +55,16 @@ enum Verb {
     Dlq(dlq::Verb),
     /// Which build of each plug-in runs where, and what it does.
     Plugins(plugins::Arguments),
+    /// Give a plug-in to every host, at once or for a share of the keys first.
+    Deploy(deploy::Args),
+    /// Take a canary back, or else go back to the build that was deployed before.
+    Rollback(rollback::Args),
+    /// Have each host run what its folder has, in place of what was deployed.
+    Undeploy(rollback::Args),
+    /// Begin no call of a plug-in any more, on any host; nothing is lost meanwhile.
+    Pause(pause::Args),
+    /// Go on with a plug-in that was paused.
+    Resume(pause::Args),
     /// Which hosts are there, and which partitions each runs.
     Hosts(hosts::Arguments),
 }
@@ -75,6 +89,11 @@ impl Cli {
             Verb::Events(verb) => runtime.block_on(events::run(verb)),
             Verb::Dlq(verb) => runtime.block_on(dlq::run(verb)),
             Verb::Plugins(arguments) => runtime.block_on(plugins::run(arguments)),
+            Verb::Deploy(args) => runtime.block_on(deploy::run(args)),
+            Verb::Rollback(args) => runtime.block_on(rollback::run(args)),
+            Verb::Undeploy(args) => runtime.block_on(rollback::undeploy(args)),
+            Verb::Pause(args) => runtime.block_on(pause::run(args, true)),
+            Verb::Resume(args) => runtime.block_on(pause::run(args, false)),
             Verb::Hosts(arguments) => runtime.block_on(hosts::run(arguments)),
         };
         // A call that does not come back must not keep the process.

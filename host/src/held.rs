@@ -18,6 +18,7 @@ use crate::plugin::emit::idempotency_key;
 use crate::plugin::generation::Generation;
 use crate::plugin::instance::Call;
 use crate::plugin::runners::Job;
+use crate::rollout::Canary;
 use crate::route::REPLAY_PREFIX;
 
 /// One delivery in its lane.
@@ -45,6 +46,17 @@ pub struct Held {
     pub written_down: bool,
     /// The message; none when it was let go and has to be read again.
     pub body: Option<Body>,
+    /// A build on trial failed it: the build beside it has it from now on.
+    pub spared: Option<Spared>,
+}
+
+/// What a build on trial has failed.
+#[derive(Debug)]
+pub struct Spared {
+    /// The build.
+    pub canary: Arc<Canary>,
+    /// What tells against it, should the other build do better.
+    pub error: Option<String>,
 }
 
 /// What keeps the head of a lane from being run.
@@ -179,6 +191,7 @@ impl Held {
             key: String::new(),
             written_down: false,
             body: None,
+            spared: None,
         }
     }
 

@@ -13,8 +13,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
+use self::deployed::Deployed;
 use self::own::Owning;
-use self::plugins::Plugins;
+use self::plugins::{News, Plugins};
 use self::start::{Found, check_writable, connect, look};
 use crate::admin;
 use crate::broker;
@@ -29,6 +30,7 @@ use crate::metrics::Metrics;
 use crate::nats_server::{self, NatsServer};
 use crate::roster::Roster;
 
+mod deployed;
 mod own;
 mod plugins;
 mod start;
@@ -232,7 +234,7 @@ async fn run(
 /// Connects, takes the partitions over, and runs them until they are drained.
 async fn work(
     shared: &Shared,
-    (catalog, found): Found,
+    (engine, catalog, found): Found,
     addresses: &[ServerAddr],
 ) -> Result<(), Error> {
     let Some(broker) = connect(shared, addresses).await? else {
@@ -266,6 +268,7 @@ async fn work(
     ));
     let goodbye = shared.abort.child_token();
     let mut keeping = shared.tracker.spawn(keeper.run(goodbye.clone()));
+    let mut deployed = Deployed::new(shared.clone(), broker.clone(), engine);
     let owning = Owning {
         shared: shared.clone(),
         broker,
@@ -274,17 +277,22 @@ async fn work(
         ending: shared.drain.clone(),
     };
     let mut plugins = Plugins::new(owning);
+    // First what goes before the folder: nothing is started that is not to run.
+    for order in deployed.first().await.unwrap_or_default() {
+        plugins.take(News::Ordered(order));
+    }
     for change in found {
-        plugins.take(change);
+        plugins.take(News::Found(change));
     }
     shared.health.started();
-    let (tell, changes) = mpsc::channel(16);
+    let (tell, news) = mpsc::channel(16);
+    shared.tracker.spawn(deployed.run(tell.clone()));
     shared
         .tracker
         .spawn(watching::run(shared.clone(), catalog, tell));
     let working = async {
         // The committer ends with the last of them.
-        plugins.run(changes).await?;
+        plugins.run(news).await?;
         let committed = committer.await;
         committed.map_err(|panicked| ended_by_itself("the committer", &panicked))
     };

@@ -51,6 +51,12 @@ pub mod load;
 
 pub mod catalog;
 
+pub mod deployment;
+
+pub mod objects;
+
+pub mod rollout;
+
 pub mod roster;
 
 pub mod manifest;

@@ -41,11 +41,17 @@ pub enum Error {
 /// Reads one file and its manifest, with the operator's words applied.
 pub fn open(file: &Path, config: &Config) -> Result<(Vec<u8>, Manifest), Error> {
     let bytes = std::fs::read(file).map_err(Error::Read)?;
-    let text = package::manifest_text(&bytes)?;
-    let manifest = manifest::parse(&text, &format!("{}:plugin.toml", file.display()))?;
+    let manifest = manifest(&bytes, &file.display().to_string(), config)?;
+    Ok((bytes, manifest))
+}
+
+/// The manifest of a component from `place`, with the operator's words applied.
+pub fn manifest(bytes: &[u8], place: &str, config: &Config) -> Result<Manifest, Error> {
+    let text = package::manifest_text(bytes)?;
+    let manifest = manifest::parse(&text, &format!("{place}:plugin.toml"))?;
     let manifest = config.apply(manifest)?;
     check_supported(&manifest)?;
-    Ok((bytes, manifest))
+    Ok(manifest)
 }
 
 /// What the manifest may say but this host does not do: refused, never ignored.

@@ -72,6 +72,7 @@ pub struct Metrics {
     generations: Family<Plugin, Gauge>,
     reloads: Family<Plugin, Counter>,
     reload_pause: Family<Plugin, Histogram>,
+    canaries_taken_back: Family<Plugin, Counter>,
     gateway_requests: Family<Answered, Counter>,
     gateway_received: Family<Source, Counter>,
     gateway_published: Family<Source, Counter>,
@@ -115,6 +116,7 @@ impl Default for Metrics {
             generations: all.register("generations", "Builds of the plug-in that are in memory: more than one while calls end on an older one", Family::default()),
             reloads: all.register("reloads", "Builds that took the place of another one while the plug-in ran", Family::default()),
             reload_pause: all.register_with_unit("reload_pause", "For how long a partition began no call because a build took over", Unit::Seconds, durations()),
+            canaries_taken_back: all.register("canaries_taken_back", "Canaries that this host took back because they did worse than the build beside them", Family::default()),
             gateway_requests: all.register("gateway_requests", "Requests that the gateway answered, by status", Family::default()),
             gateway_received: all.register("gateway_events_received", "Events that came in requests of a source", Family::default()),
             gateway_published: all.register("gateway_events_published", "Events of a source that were made durable", Family::default()),
@@ -162,6 +164,14 @@ impl Metrics {
             plugin: plugin.to_owned(),
         };
         self.reloads.get_or_create(&label).inc();
+    }
+
+    /// A canary did worse than the build beside it.
+    pub fn taken_back(&self, plugin: &str) {
+        let label = Plugin {
+            plugin: plugin.to_owned(),
+        };
+        self.canaries_taken_back.get_or_create(&label).inc();
     }
 
     /// The metrics of one plug-in, with the labels looked up once.
@@ -222,6 +232,7 @@ mod tests {
         plugin.reran.inc();
         plugin.renewed(Duration::from_micros(60));
         metrics.reloaded("p");
+        metrics.taken_back("p");
         let kept = metrics.generation("p");
         drop(metrics.generation("p"));
         let now = Standing {
@@ -258,6 +269,7 @@ mod tests {
             "sluicegate_plugin_memory_bytes{plugin=\"p\"} 65536",
             "sluicegate_reruns_total{plugin=\"p\"} 1",
             "sluicegate_reloads_total{plugin=\"p\"} 1",
+            "sluicegate_canaries_taken_back_total{plugin=\"p\"} 1",
             "sluicegate_reload_pause_seconds_count{plugin=\"p\"} 1",
             "sluicegate_generations{plugin=\"p\"} 1",
             "sluicegate_gateway_requests_total{kind=\"fno\",environment=\"contoso\",status=\"202\"} 1",

@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use self::blocking::Decision;
 use self::housekeeping::{HOUSEKEEPING, REPORT};
 use self::loading::Loaded;
+use self::trying::Trial;
 use crate::breaker::Breaker;
 use crate::clock;
 use crate::cursor::{Cursor, Delivery, Read};
@@ -35,6 +36,7 @@ use crate::manifest::Manifest;
 use crate::metrics::{PluginMetrics, Standing};
 use crate::plugin::generation::Generation;
 use crate::plugin::runners::{Finished, Runners};
+use crate::rollout::Rollout;
 use crate::route::{self, Route};
 
 mod blocking;
@@ -42,6 +44,7 @@ mod concluding;
 mod housekeeping;
 mod loading;
 mod renewing;
+mod trying;
 
 /// Bodies that are held in memory; reading stops there.
 const MAX_BODIES: usize = 4_096;
@@ -58,8 +61,8 @@ const MAX_HELD: usize = 200_000;
 pub struct Parts {
     /// The plug-in, as it is now.
     pub generation: Arc<Generation>,
-    /// The builds that take its place.
-    pub generations: watch::Receiver<Arc<Generation>>,
+    /// What takes its place, is tried beside it, or pauses it.
+    pub rollouts: watch::Receiver<Arc<Rollout>>,
     /// For bodies that are in the object store.
     pub context: Context,
     /// The event store.
@@ -83,6 +86,8 @@ pub struct Partition {
     writer: Writer,
     lanes: Lanes<Held>,
     runners: Arc<Runners>,
+    trial: Option<Trial>,
+    paused: bool,
     feed: mpsc::Receiver<Read>,
     finished: (UnboundedSender<Finished>, UnboundedReceiver<Finished>),
     loads: (UnboundedSender<Loaded>, UnboundedReceiver<Loaded>),
@@ -128,13 +133,16 @@ impl Partition {
         let cursor = Cursor::new(context, events, subjects, floor, Arc::clone(&behind));
         parts.tracker.spawn(cursor.run(feed_in));
         let finished = mpsc::unbounded_channel();
-        let runners = parts.runners(&claim.ledger, finished.0.clone());
+        let build = (Arc::clone(&parts.generation), None);
+        let runners = parts.runners(build, &claim.ledger, finished.0.clone());
         let mut partition = Self {
             parts,
             ledger: claim.ledger,
             writer,
             lanes: Lanes::default(),
             runners,
+            trial: None,
+            paused: false,
             feed,
             finished,
             loads: mpsc::unbounded_channel(),
@@ -150,6 +158,8 @@ impl Partition {
             renewing: None,
         };
         partition.resume_below(floor + 1);
+        let rollout = Arc::clone(&partition.parts.rollouts.borrow());
+        partition.follow(&rollout);
         partition
     }
 
@@ -179,7 +189,7 @@ impl Partition {
                 () = drain.cancelled(), if !self.draining => self.draining = true,
                 done = self.writer.committed() => done?,
                 Some(finished) = self.finished.1.recv() => self.conclude(finished),
-                Ok(()) = self.parts.generations.changed(), if !self.draining => self.renew(),
+                Ok(()) = self.parts.rollouts.changed(), if !self.draining => self.renew(),
                 Some(loaded) = self.loads.1.recv() => self.loaded(loaded),
                 Some(quiet) = self.quiet.1.recv() => self.move_up(quiet),
                 _ = report.tick() => self.report(self.standing()),
@@ -282,6 +292,7 @@ impl Partition {
         let max_in_flight = self.manifest().delivery.max_in_flight;
         let now = clock::unix_millis();
         while !self.draining
+            && !self.paused
             && self.in_flight < max_in_flight
             && self.commits_keep_up()
             && self.breaker.may_start(now)
@@ -307,7 +318,10 @@ impl Partition {
             self.in_flight += 1;
             self.breaker.started();
             match held.job(lane, &self.parts.generation.manifest().name) {
-                Some(job) => self.runners.submit(job),
+                Some(job) => match &self.trial {
+                    Some(trial) if trial.has(held) => trial.runners.submit(job),
+                    Some(_) | None => self.runners.submit(job),
+                },
                 None => {
                     let sequence = held.stored_at();
                     self.load(lane, sequence);
@@ -316,21 +330,12 @@ impl Partition {
         }
     }
 
-    fn bury(&mut self, held: &Held, reason: Reason, error: &str) {
-        let by = Arc::clone(&self.parts.generation);
-        self.bury_by(&by, held, reason, error);
-    }
-
-    fn bury_by(&mut self, by: &Generation, held: &Held, reason: Reason, error: &str) {
-        let letter = self.parts.dead_letter(by, held, reason, error);
-        self.ledger.bury(letter, held.inbox_id(), held.written_down);
-    }
-
     fn has_room(&self) -> bool {
         // What waits for an operator does not wait for the circuit to close.
         let waiting = self.lanes.held() - self.lanes.stuck();
         let ahead = self.breaker.is_closed() || waiting < MAX_PARKED_BODIES;
         !self.draining
+            && !self.paused
             && ahead
             && self.bodies.count < MAX_BODIES
             && self.bodies.bytes < MAX_BODY_BYTES

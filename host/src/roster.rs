@@ -10,9 +10,11 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
+use crate::deployment::TakenBack;
 use crate::health::{Health, Partition};
 use crate::metrics::{Counts, Metrics};
 use crate::plugin::generation::Generation;
+use crate::rollout::{Canary, Rollout};
 
 /// Where every host is asked for its plug-ins: each answers with an [`Answer`].
 pub const QUESTION: &str = "sluicegate.ask.plugins";
@@ -38,6 +40,15 @@ pub struct Entry {
     /// Of the build that runs.
     #[serde(flatten)]
     pub build: Build,
+    /// The build that is tried beside it.
+    #[serde(default)]
+    pub canary: Option<OnTrial>,
+    /// The last canary that a host took back.
+    #[serde(default)]
+    pub taken_back: Option<TakenBack>,
+    /// No call is begun.
+    #[serde(default)]
+    pub paused: bool,
     /// The partitions that run here, `credit-hold/0`.
     pub partitions: Vec<String>,
     /// What it has done on this host since the host was started, and what it holds now.
@@ -60,17 +71,51 @@ pub struct Build {
     pub file: String,
 }
 
+/// A build that is tried, and how it does on this host.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct OnTrial {
+    /// From its manifest.
+    pub version: String,
+    /// `sha256:<hex>`.
+    pub digest: String,
+    /// Percent of the keys.
+    pub percent: f64,
+    /// How often it was called.
+    pub calls: u64,
+    /// How many events it failed that the other build has handled.
+    pub broken: u64,
+}
+
+impl From<&Canary> for OnTrial {
+    fn from(canary: &Canary) -> Self {
+        let (calls, broken) = canary.record();
+        Self {
+            version: canary.generation.manifest().version.clone(),
+            digest: canary.generation.digest().to_owned(),
+            percent: canary.percent,
+            calls,
+            broken,
+        }
+    }
+}
+
 /// The builds of this host.
 #[derive(Debug, Clone, Default)]
 pub struct Roster {
-    builds: Arc<Mutex<BTreeMap<String, Build>>>,
+    inner: Arc<Mutex<Inner>>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    builds: BTreeMap<String, Build>,
+    rollouts: BTreeMap<String, (Arc<Rollout>, Option<TakenBack>)>,
 }
 
 impl Roster {
     /// This build runs from now on.
     pub fn runs(&self, generation: &Generation, file: &str) {
         let manifest = generation.manifest();
-        let mut builds = self.builds.lock();
+        let builds = &mut self.inner.lock().builds;
         let last = builds.get(&manifest.name).map_or(0, |last| last.generation);
         let build = Build {
             version: manifest.version.clone(),
@@ -84,14 +129,23 @@ impl Roster {
 
     /// The same build comes from this file now.
     pub fn moved(&self, plugin: &str, file: &str) {
-        if let Some(build) = self.builds.lock().get_mut(plugin) {
+        if let Some(build) = self.inner.lock().builds.get_mut(plugin) {
             file.clone_into(&mut build.file);
         }
     }
 
     /// The plug-in does not run here any more.
     pub fn ended(&self, plugin: &str) {
-        self.builds.lock().remove(plugin);
+        let mut inner = self.inner.lock();
+        inner.builds.remove(plugin);
+        inner.rollouts.remove(plugin);
+    }
+
+    /// What is tried beside it, or was, and whether it is paused.
+    pub fn follows(&self, plugin: &str, rollout: &Arc<Rollout>, taken_back: Option<TakenBack>) {
+        let rollout = (Arc::clone(rollout), taken_back);
+        let mut inner = self.inner.lock();
+        inner.rollouts.insert(plugin.to_owned(), rollout);
     }
 
     fn answer(&self, (host, host_id): (&str, &str), health: &Health, metrics: &Metrics) -> Answer {
@@ -103,17 +157,25 @@ impl Roster {
                 .map(|(name, _)| name.clone())
                 .collect()
         };
-        let builds = self.builds.lock().clone();
-        let entry = |(plugin, build): (String, Build)| Entry {
-            partitions: runs(&plugin),
-            counts: metrics.plugin(&plugin).counts(),
-            plugin,
-            build,
+        let inner = self.inner.lock();
+        let entry = |(plugin, build): (&String, &Build)| {
+            let known = inner.rollouts.get(plugin);
+            let rollout = known.map(|(rollout, _)| rollout);
+            let canary = rollout.and_then(|rollout| rollout.canary.as_deref());
+            Entry {
+                partitions: runs(plugin),
+                counts: metrics.plugin(plugin).counts(),
+                plugin: plugin.clone(),
+                build: build.clone(),
+                canary: canary.map(OnTrial::from),
+                taken_back: known.and_then(|(_, taken_back)| taken_back.clone()),
+                paused: rollout.is_some_and(|rollout| rollout.paused),
+            }
         };
         Answer {
             host: host.to_owned(),
             host_id: host_id.to_owned(),
-            plugins: builds.into_iter().map(entry).collect(),
+            plugins: inner.builds.iter().map(entry).collect(),
             refused: readiness.refused,
         }
     }

@@ -35,6 +35,7 @@ pub mod proxy;
 pub mod setup;
 pub mod sluice;
 pub mod stage;
+pub mod stamped;
 pub mod tls;
 pub mod traffic;
 pub mod wait;

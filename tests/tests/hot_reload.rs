@@ -1,76 +1,20 @@
 //! Promise: swapping a plug-in loses, repeats and reorders nothing, and what cannot be loaded
 //! leaves what runs alone.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use async_nats::jetstream::Context as JetStream;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use sluicegate_tests::checks::Verdict;
-use sluicegate_tests::component::{manifest, with_manifest};
 use sluicegate_tests::events::{publish, series};
-use sluicegate_tests::outputs::{ECHOES, stored, wait_dead_letters, wait_echoes};
+use sluicegate_tests::outputs::{wait_dead_letters, wait_echoes};
 use sluicegate_tests::sluice::sluice;
+use sluicegate_tests::stamped::{build, load, named, refused, runs, stamps};
 use sluicegate_tests::{Host, Input, Stage, environment, until, within};
 use tokio::sync::watch;
-use tokio::time::{Instant, interval, sleep};
+use tokio::time::{Instant, sleep};
 
 const FILE: &str = "stamp.wasm";
-
-#[derive(Debug, Deserialize)]
-struct Stamped {
-    input: String,
-    build: String,
-}
-
-/// `stamp` with other words in its manifest.
-fn build(changes: &[(&str, &str)]) -> Result<Vec<u8>> {
-    let component = std::fs::read(environment::guest("stamp")?)?;
-    let mut text = manifest(&component)?;
-    for (from, to) in changes {
-        ensure!(text.contains(from), "{from} is not in {text}");
-        text = text.replace(from, to);
-    }
-    with_manifest(&component, &text)
-}
-
-/// The build that calls itself `name`.
-fn named(name: &str) -> Result<Vec<u8>> {
-    build(&[("build = \"a\"", &format!("build = {name:?}"))])
-}
-
-/// Which build handled each input.
-async fn stamps(stage: &Stage) -> Result<BTreeMap<String, String>> {
-    let outputs = stored(&stage.jetstream, "EVENTS", ECHOES).await?;
-    let stamped = outputs.iter().map(|output| {
-        let stamped: Stamped = serde_json::from_slice(&output.body)?;
-        Ok((stamped.input, stamped.build))
-    });
-    stamped.collect()
-}
-
-/// Publishes one event and gives the build that handled it.
-async fn asked(stage: &Stage, id: &str) -> Result<String> {
-    publish(&stage.jetstream, &[Input::new(id, id, 0)]).await?;
-    until(&format!("the output of {id}"), 20, async || {
-        stamps(stage).await?.remove(id).context("none yet")
-    })
-    .await
-}
-
-/// Waits until a new event is handled by this build.
-async fn runs(stage: &Stage, build: &str) -> Result<()> {
-    let mut asks = 0;
-    until(&format!("build {build} to run"), 30, async || {
-        asks += 1;
-        let found = asked(stage, &format!("runs-{build}-{asks}")).await?;
-        ensure!(found == build, "{found} runs");
-        Ok(())
-    })
-    .await
-}
 
 /// Waits until so many builds have taken over.
 async fn reloaded(host: &Host, times: usize) -> Result<()> {
@@ -81,35 +25,6 @@ async fn reloaded(host: &Host, times: usize) -> Result<()> {
         Ok(())
     })
     .await
-}
-
-/// Waits for a text under `refused` of `/readyz`.
-async fn refused(host: &Host, parts: &[&str]) -> Result<()> {
-    until(&format!("a refusal with {parts:?}"), 20, async || {
-        let (_, body) = host.admin("/readyz").await?;
-        let readiness: Value = serde_json::from_str(&body)?;
-        let refused = readiness.get("refused").context("no refused")?.to_string();
-        ensure!(parts.iter().all(|part| refused.contains(part)), "{refused}");
-        Ok(())
-    })
-    .await
-}
-
-/// Ten events every 20 ms, over a hundred keys, until told to stop; gives all of them.
-async fn load(jetstream: &JetStream, stop: watch::Receiver<bool>) -> Result<Vec<Input>> {
-    let mut inputs: Vec<Input> = Vec::new();
-    let mut tick = interval(Duration::from_millis(20));
-    while !*stop.borrow() {
-        tick.tick().await;
-        let (n, from) = (inputs.len() as u64 / 100, inputs.len() % 100);
-        let keys = (from..from + 10).map(|key| format!("k{key}"));
-        let more: Vec<Input> = keys
-            .map(|key| Input::new(format!("{key}-{n}"), key, n))
-            .collect();
-        publish(jetstream, &more).await?;
-        inputs.extend(more);
-    }
-    Ok(inputs)
 }
 
 /// Writes a file in place and in two parts, as a careless copy does it.
@@ -192,7 +107,7 @@ fn builds_take_turns_under_load_and_nothing_is_lost() -> Result<()> {
         let short = metrics.sum(pauses, &[("le", "0.0064")])?;
 
         let verdict = Verdict::on(&inputs, &stage.last_echoes("stamp").await?);
-        let stamps = stamps(&stage).await?;
+        let stamps = stamps(&stage.jetstream).await?;
         let by_the_other = (1..=turns).filter(|turn| {
             let stamp = stamps.get(&format!("probe-{turn}")).map(String::as_str);
             stamp != ["a", "b"].get(turn % 2).copied()
@@ -223,25 +138,25 @@ fn builds_take_turns_under_load_and_nothing_is_lost() -> Result<()> {
 fn what_cannot_be_loaded_leaves_what_runs_alone() -> Result<()> {
     within(90, async {
         let stage = Stage::with(&["stamp"], "").await?;
-        runs(&stage, "a").await?;
+        runs(&stage.jetstream, "a").await?;
         let whole = named("b")?;
         stage.host.put_plugin(FILE, b"no component")?;
         refused(&stage.host, &[FILE, "not WebAssembly"]).await?;
-        runs(&stage, "a").await?;
+        runs(&stage.jetstream, "a").await?;
         let wide = build(&[(
             "[capabilities]",
             "[delivery]\npartitions = 4\n[capabilities]",
         )])?;
         stage.host.put_plugin(FILE, &wide)?;
         refused(&stage.host, &["stamp", "partitions = 4", "divided into 1"]).await?;
-        runs(&stage, "a").await?;
+        runs(&stage.jetstream, "a").await?;
         // Another file with the same plug-in.
         stage.host.put_plugin("other.wasm", &whole)?;
         refused(&stage.host, &["other.wasm", "stamp"]).await?;
-        runs(&stage, "a").await?;
+        runs(&stage.jetstream, "a").await?;
         // As its error says: with the other one gone it runs, untouched.
         std::fs::remove_file(stage.host.plugins_dir().join(FILE))?;
-        runs(&stage, "b").await?;
+        runs(&stage.jetstream, "b").await?;
         std::fs::rename(
             stage.host.plugins_dir().join("other.wasm"),
             stage.host.plugins_dir().join(FILE),
@@ -257,7 +172,7 @@ fn what_cannot_be_loaded_leaves_what_runs_alone() -> Result<()> {
         })
         .await?;
         reloaded(&stage.host, 1).await?;
-        runs(&stage, "b").await?;
+        runs(&stage.jetstream, "b").await?;
         let (status, body) = stage.host.admin("/readyz").await?;
         ensure!(status == 200 && body.contains("\"refused\":{}"), "{body}");
         Ok(())
@@ -271,7 +186,7 @@ fn a_plug_in_comes_and_goes_with_its_file() -> Result<()> {
         let component = std::fs::read(environment::guest("stamp")?)?;
         publish(&stage.jetstream, &series("early", 3)).await?;
         stage.host.put_plugin(FILE, &component)?;
-        runs(&stage, "a").await?;
+        runs(&stage.jetstream, "a").await?;
         std::fs::remove_file(stage.host.plugins_dir().join(FILE))?;
         until("the plug-in to end", 20, async || {
             let (_, body) = stage.host.admin("/readyz").await?;
@@ -282,7 +197,7 @@ fn a_plug_in_comes_and_goes_with_its_file() -> Result<()> {
         let meanwhile = series("meanwhile", 3);
         publish(&stage.jetstream, &meanwhile).await?;
         stage.host.put_plugin("renamed.wasm", &named("b")?)?;
-        runs(&stage, "b").await?;
+        runs(&stage.jetstream, "b").await?;
         let mut inputs = series("early", 3);
         inputs.extend(meanwhile);
         let outputs = stage.last_echoes("stamp").await?;

@@ -10,6 +10,7 @@ use futures_util::StreamExt;
 use tokio::time::{Instant, timeout};
 
 use super::connect::{Target, stream};
+use super::deploy::short;
 use super::hosts;
 use super::output::line;
 use crate::leases;
@@ -31,20 +32,13 @@ pub(super) struct Arguments {
 
 pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let context = arguments.target.connect().await?;
-    let bucket = stream(&context, leases::STREAM).await?;
-    let rows = hosts::rows(&bucket).await?;
-    let alive = rows.iter().filter(|row| row.alive);
-    let mut silent: BTreeSet<String> = alive.map(|row| row.lease.id.clone()).collect();
-    let mut answers = ask(&context, &mut silent).await?;
+    let (mut answers, silent) = answers(&context).await?;
     for answer in &mut answers {
         if let Some(wanted) = &arguments.plugin {
             answer.plugins.retain(|entry| entry.plugin == *wanted);
         }
     }
-    answers.sort_by(|one, other| (&one.host, &one.host_id).cmp(&(&other.host, &other.host_id)));
-    for id in &silent {
-        let host = rows.iter().find(|row| row.lease.id == *id);
-        let name = host.map_or(id, |row| &row.lease.name);
+    for name in &silent {
         eprintln!("warning: {name} did not answer within {PATIENCE:?}");
     }
     if arguments.json {
@@ -57,6 +51,20 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// What each host says, by its name, and the names of those that say nothing.
+pub(super) async fn answers(context: &Context) -> anyhow::Result<(Vec<Answer>, Vec<String>)> {
+    let bucket = stream(context, leases::STREAM).await?;
+    let rows = hosts::rows(&bucket).await?;
+    let alive = rows.iter().filter(|row| row.alive);
+    let mut silent: BTreeSet<String> = alive.map(|row| row.lease.id.clone()).collect();
+    let mut answers = ask(context, &mut silent).await?;
+    answers.sort_by(|one, other| (&one.host, &one.host_id).cmp(&(&other.host, &other.host_id)));
+    let rows = rows
+        .into_iter()
+        .filter(|row| silent.contains(&row.lease.id));
+    Ok((answers, rows.map(|row| row.lease.name).collect()))
 }
 
 /// The answers of all hosts; those that have answered are taken out of `silent`.
@@ -102,13 +110,14 @@ fn show(answers: &[Answer]) -> anyhow::Result<()> {
                 some => some.join(","),
             };
             line!(
-                "{:<20}  {:<10}  {}  generation {} since {}  {}",
+                "{:<20}  {:<10}  {}  generation {} since {}  {}{}",
                 entry.plugin,
                 build.version,
-                build.digest.get(..19).unwrap_or(&build.digest),
+                short(&build.digest),
                 build.generation,
                 build.since,
-                build.file
+                build.file,
+                if entry.paused { "  paused" } else { "" }
             );
             line!(
                 "    on {}: partitions {partitions}; {} done, {} duplicate, {} retries, {} dead; \
@@ -124,6 +133,27 @@ fn show(answers: &[Answer]) -> anyhow::Result<()> {
                 counts.lag,
                 counts.memory_bytes as f64 / f64::from(1 << 20)
             );
+            if let Some(canary) = &entry.canary {
+                line!(
+                    "    canary {} {} for {}% of the keys: {} calls, {} of them failed what the \
+                     build above has handled",
+                    canary.version,
+                    short(&canary.digest),
+                    canary.percent,
+                    canary.calls,
+                    canary.broken
+                );
+            }
+            if let Some(gone) = &entry.taken_back {
+                line!(
+                    "    canary {} {} was taken back by {} on {}: {}",
+                    gone.build.version,
+                    short(&gone.build.digest),
+                    gone.host,
+                    gone.on,
+                    gone.reason
+                );
+            }
         }
         for (what, why) in &answer.refused {
             line!("refused on {}: {what}: {why}", answer.host);

@@ -20,6 +20,7 @@ use crate::ledger::writer::{self, Grouping, Writer};
 use crate::ownership::{Share, shares};
 use crate::partition::{Ended, Partition, Parts};
 use crate::plugin::generation::Generation;
+use crate::rollout::Rollout;
 use crate::route;
 
 /// A host that is to let go of a partition waits for the calls that run, each of which ends
@@ -63,14 +64,11 @@ impl Owning {
     }
 
     /// Runs the partitions of a plug-in whenever they are this host's, until it ends.
-    pub(super) async fn plugin(
-        self,
-        generations: watch::Receiver<Arc<Generation>>,
-    ) -> Result<(), Error> {
+    pub(super) async fn plugin(self, rollouts: watch::Receiver<Arc<Rollout>>) -> Result<(), Error> {
         // The first build is not to be kept for as long as the plug-in runs.
         let (plugin, wanted, shares) = {
-            let generation = generations.borrow();
-            let manifest = generation.manifest();
+            let rollout = rollouts.borrow();
+            let manifest = rollout.generation.manifest();
             let wanted = manifest.delivery.partitions;
             (manifest.name.clone(), wanted, shares(manifest))
         };
@@ -86,10 +84,10 @@ impl Owning {
         self.leases.offer(&plugin, wanted);
         let mut partitions = JoinSet::new();
         for (share, name) in shares.into_iter().zip(names.clone()) {
-            let partition = self.clone().partition(generations.clone(), share, name);
+            let partition = self.clone().partition(rollouts.clone(), share, name);
             partitions.spawn(partition);
         }
-        drop(generations);
+        drop(rollouts);
         while let Some(ended) = partitions.join_next().await {
             ended.map_err(|panicked| ended_by_itself("a partition", &panicked))?;
         }
@@ -109,7 +107,7 @@ impl Owning {
     /// Runs one partition whenever it is this host's.
     async fn partition(
         self,
-        mut generations: watch::Receiver<Arc<Generation>>,
+        mut rollouts: watch::Receiver<Arc<Rollout>>,
         share: Share,
         name: PartitionName,
     ) {
@@ -118,7 +116,7 @@ impl Owning {
         let mut turns = self.leases.turns(name.clone());
         let mut paused_since: Option<Instant> = None;
         loop {
-            let timeout = generations.borrow().manifest().delivery.timeout;
+            let timeout = rollouts.borrow().generation.manifest().delivery.timeout;
             let ours = turns.ours(timeout + LET_GO, |turn| {
                 let state = match turn {
                     Turn::Of(_) => health::Partition::Elsewhere,
@@ -136,7 +134,7 @@ impl Owning {
             self.leases.runs(&name, true);
             health.partition(label.clone(), health::Partition::Running);
             let let_go = ending.child_token();
-            let partition = self.started(&mut generations, &share, &name, claim);
+            let partition = self.started(&mut rollouts, &share, &name, claim);
             if let Some(since) = paused_since.take() {
                 let metrics = self.shared.metrics.plugin(&name.plugin);
                 metrics.renewed(since.elapsed());
@@ -176,12 +174,12 @@ impl Owning {
     /// The partition at work, from where the claim says.
     fn started(
         &self,
-        generations: &mut watch::Receiver<Arc<Generation>>,
+        rollouts: &mut watch::Receiver<Arc<Rollout>>,
         share: &Share,
         name: &PartitionName,
         claim: Claim,
     ) -> Partition {
-        let generation = Arc::clone(&generations.borrow_and_update());
+        let generation = Arc::clone(&rollouts.borrow_and_update().generation);
         let (shared, broker) = (&self.shared, &self.broker);
         let grouping = Grouping {
             events: shared.config.ledger.commit_events,
@@ -198,7 +196,7 @@ impl Owning {
         let parts = Parts {
             subjects: route::subjects(generation.manifest(), &share.slots),
             generation,
-            generations: generations.clone(),
+            rollouts: rollouts.clone(),
             context: broker.context.clone(),
             events: broker.events.clone(),
             ledger_stream: broker.ledger.clone(),

@@ -7,36 +7,86 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::deployed::Order;
 use super::own::Owning;
 use super::{Error, chain, ended_by_itself};
 use crate::catalog::Change;
+use crate::deployment;
 use crate::plugin::generation::Generation;
+use crate::rollout::{Canary, Rollout, needs_a_start};
+
+/// Where a deployed build is said to come from.
+const DEPLOYED: &str = "deployed";
+
+/// What is new.
+pub(super) enum News {
+    /// In the folder.
+    Found(Change),
+    /// In the cluster.
+    Ordered(Order),
+}
 
 /// The plug-ins of this host.
 pub(super) struct Plugins {
     owning: Owning,
-    running: BTreeMap<String, Running>,
+    known: BTreeMap<String, Known>,
     tasks: JoinSet<(String, Result<(), Error>)>,
 }
 
+/// What is to run of a plug-in, and what runs.
+#[derive(Default)]
+struct Known {
+    /// What the folder has, and in which file.
+    found: Option<(Arc<Generation>, String)>,
+    /// What the cluster wants; its build goes before the folder's.
+    ordered: Option<Order>,
+    running: Option<Running>,
+}
+
 struct Running {
-    generations: watch::Sender<Arc<Generation>>,
+    rollouts: watch::Sender<Arc<Rollout>>,
     ending: CancellationToken,
-    /// What comes after a plug-in that is ending.
-    next: Option<(Arc<Generation>, String)>,
+}
+
+impl Known {
+    /// The build that is to run, and where it came from.
+    fn wanted(&self) -> Option<(Arc<Generation>, String)> {
+        let ordered = self.ordered.as_ref().and_then(|order| order.build.clone());
+        let ordered = ordered.map(|generation| (generation, DEPLOYED.to_owned()));
+        ordered.or_else(|| self.found.clone())
+    }
+
+    fn canary(&self) -> Option<&Arc<Canary>> {
+        self.ordered.as_ref()?.canary.as_ref()
+    }
+
+    fn is_paused(&self) -> bool {
+        self.ordered.as_ref().is_some_and(|order| order.paused)
+    }
 }
 
 impl Plugins {
     pub(super) fn new(owning: Owning) -> Self {
         Self {
             owning,
-            running: BTreeMap::new(),
+            known: BTreeMap::new(),
             tasks: JoinSet::new(),
         }
     }
 
-    /// Takes what was found in the folder.
-    pub(super) fn take(&mut self, change: Change) {
+    /// Takes what is new.
+    pub(super) fn take(&mut self, news: News) {
+        match news {
+            News::Found(change) => self.found(change),
+            News::Ordered(order) => {
+                let plugin = order.plugin.clone();
+                self.known.entry(plugin.clone()).or_default().ordered = Some(order);
+                self.settle(&plugin);
+            }
+        }
+    }
+
+    fn found(&mut self, change: Change) {
         let health = self.owning.shared.health.clone();
         match change {
             Change::Loaded { file, generation } => {
@@ -49,7 +99,9 @@ impl Plugins {
                 generation.count(metrics.generation(&manifest.name));
                 let file = file.display().to_string();
                 health.accepted(&file);
-                self.start(generation, &file);
+                let plugin = manifest.name.clone();
+                self.known.entry(plugin.clone()).or_default().found = Some((generation, file));
+                self.settle(&plugin);
             }
             Change::Refused { file, error } => {
                 let error = chain(&error);
@@ -59,71 +111,142 @@ impl Plugins {
                 health.refused(file.display().to_string(), error);
             }
             Change::Gone { file } => health.accepted(&file.display().to_string()),
-            Change::Ended { plugin } => self.end(&plugin),
+            Change::Ended { plugin } => {
+                if let Some(known) = self.known.get_mut(&plugin) {
+                    known.found = None;
+                }
+                self.settle(&plugin);
+            }
         }
     }
 
-    /// Starts a plug-in, or has a new build of it take over.
-    fn start(&mut self, generation: Arc<Generation>, file: &str) {
-        let plugin = generation.manifest().name.clone();
-        if let Some(running) = self.running.get_mut(&plugin) {
-            if running.ending.is_cancelled() {
-                running.next = Some((generation, file.to_owned()));
-                return;
-            }
-            let now = Arc::clone(&running.generations.borrow());
-            let partitions = |generation: &Generation| generation.manifest().delivery.partitions;
-            if partitions(&now) != partitions(&generation) {
-                self.owning
-                    .refuse(&plugin, partitions(&now), partitions(&generation));
-                return;
-            }
-            self.owning.shared.health.accepted(&plugin);
-            if now.digest() == generation.digest() {
-                // Its file has another name now.
-                self.owning.shared.roster.moved(&plugin, file);
-                return;
-            }
-            self.owning.shared.roster.runs(&generation, file);
-            running.generations.send_replace(generation);
-            self.owning.shared.metrics.reloaded(&plugin);
+    /// Has run what is wanted of the plug-in.
+    fn settle(&mut self, plugin: &str) {
+        let Some(known) = self.known.get(plugin) else {
             return;
+        };
+        self.say_what_is_hidden(plugin, known);
+        let wanted = known.wanted();
+        match (&known.running, wanted) {
+            (Some(running), Some((generation, place))) if !running.ending.is_cancelled() => {
+                let running = running.rollouts.clone();
+                self.follow(plugin, &running, (generation, &place));
+            }
+            // When it has ended, this is asked again.
+            (Some(_), Some(_)) => {}
+            (Some(running), None) => {
+                if !running.ending.is_cancelled() {
+                    tracing::info!(plugin, "nobody wants the plug-in any more: it ends here");
+                }
+                running.ending.cancel();
+            }
+            (None, Some((generation, place))) => self.start(plugin, (generation, &place)),
+            (None, None) => {}
         }
-        self.owning.shared.health.accepted(&plugin);
+    }
+
+    /// A file whose plug-in is deployed does not run.
+    fn say_what_is_hidden(&self, plugin: &str, known: &Known) {
+        let Some((_, file)) = &known.found else {
+            return;
+        };
+        let health = &self.owning.shared.health;
+        match &known.ordered {
+            Some(Order { build: Some(_), .. }) => health.refused(
+                file.clone(),
+                format!(
+                    "{plugin} is deployed, and that goes before the folder; `sluice undeploy \
+                     {plugin}` has the file run"
+                ),
+            ),
+            Some(Order { build: None, .. }) | None => health.accepted(file),
+        }
+    }
+
+    /// What is to run, beside `generation`.
+    fn rollout(&self, plugin: &str, generation: Arc<Generation>) -> Arc<Rollout> {
+        let known = self.known.get(plugin);
+        let label = deployment::label_of_canary(plugin);
+        let canary = known.and_then(Known::canary).filter(|canary| {
+            let fits = fits(&generation, &canary.generation);
+            if fits {
+                self.owning.shared.health.accepted(&label);
+            } else {
+                let error = format!(
+                    "{}: a canary must have the same delivery.partitions, delivery.ordering, \
+                     subscribe.subjects and retry.on_exhausted as the build beside it, and be \
+                     another one; deploy it without --canary",
+                    canary.generation.digest()
+                );
+                tracing::error!(plugin, error, "canary refused; what runs goes on");
+                self.owning.shared.health.refused(label.clone(), error);
+            }
+            fits
+        });
+        let rollout = Arc::new(Rollout {
+            generation,
+            canary: canary.cloned(),
+            paused: known.is_some_and(Known::is_paused),
+        });
+        let order = known.and_then(|known| known.ordered.as_ref());
+        let taken_back = order.and_then(|order| order.taken_back.clone());
+        let roster = &self.owning.shared.roster;
+        roster.follows(plugin, &rollout, taken_back);
+        rollout
+    }
+
+    /// Has a running plug-in follow what is wanted of it now.
+    fn follow(
+        &self,
+        plugin: &str,
+        running: &watch::Sender<Arc<Rollout>>,
+        (mut generation, place): (Arc<Generation>, &str),
+    ) {
+        let shared = &self.owning.shared;
+        let now = Arc::clone(&running.borrow().generation);
+        let (had, wants) = (partitions(&now), partitions(&generation));
+        if had != wants {
+            self.owning.refuse(plugin, had, wants);
+            generation = now;
+        } else if now.digest() == generation.digest() {
+            shared.health.accepted(plugin);
+            // Its file has another name now, or it was deployed.
+            shared.roster.moved(plugin, place);
+            generation = now;
+        } else {
+            shared.health.accepted(plugin);
+            shared.roster.runs(&generation, place);
+            shared.metrics.reloaded(plugin);
+        }
+        let rollout = self.rollout(plugin, generation);
+        running.send_replace(rollout);
+    }
+
+    fn start(&mut self, plugin: &str, (generation, place): (Arc<Generation>, &str)) {
+        self.owning.shared.health.accepted(plugin);
         // Before the host says that all its partitions are known.
         self.owning.announce(&generation);
-        self.owning.shared.roster.runs(&generation, file);
-        let (generations, newest) = watch::channel(generation);
+        self.owning.shared.roster.runs(&generation, place);
+        let (rollouts, newest) = watch::channel(self.rollout(plugin, generation));
         let ending = self.owning.ending.child_token();
         let owning = Owning {
             ending: ending.clone(),
             ..self.owning.clone()
         };
-        let name = plugin.clone();
+        let name = plugin.to_owned();
         self.tasks
             .spawn(async move { (name, owning.plugin(newest).await) });
-        let running = Running {
-            generations,
-            ending,
-            next: None,
-        };
-        self.running.insert(plugin, running);
-    }
-
-    fn end(&mut self, plugin: &str) {
-        if let Some(running) = self.running.get_mut(plugin) {
-            tracing::info!(plugin, "no file has the plug-in any more: it ends here");
-            running.next = None;
-            running.ending.cancel();
+        if let Some(known) = self.known.get_mut(plugin) {
+            known.running = Some(Running { rollouts, ending });
         }
     }
 
     /// Runs what is there and what comes, until the host stops and all have ended.
-    pub(super) async fn run(mut self, mut changes: mpsc::Receiver<Change>) -> Result<(), Error> {
+    pub(super) async fn run(mut self, mut news: mpsc::Receiver<News>) -> Result<(), Error> {
         let drain = self.owning.ending.clone();
         loop {
             tokio::select! {
-                Some(change) = changes.recv(), if !drain.is_cancelled() => self.take(change),
+                Some(new) = news.recv(), if !drain.is_cancelled() => self.take(new),
                 Some(ended) = self.tasks.join_next() => {
                     let (plugin, result) =
                         ended.map_err(|panicked| ended_by_itself("a plug-in", &panicked))?;
@@ -137,11 +260,23 @@ impl Plugins {
 
     fn ended(&mut self, plugin: &str) {
         self.owning.shared.roster.ended(plugin);
-        let running = self.running.remove(plugin);
-        if let Some((next, file)) = running.and_then(|running| running.next)
-            && !self.owning.ending.is_cancelled()
-        {
-            self.start(next, &file);
+        let known = self.known.get_mut(plugin);
+        let running = known.and_then(|known| known.running.take());
+        // One that ended by itself was refused, and would be again.
+        let was_told = running.is_some_and(|running| running.ending.is_cancelled());
+        if was_told && !self.owning.ending.is_cancelled() {
+            self.settle(plugin);
         }
     }
+}
+
+fn partitions(generation: &Generation) -> u8 {
+    generation.manifest().delivery.partitions
+}
+
+/// Whether both can work on the same lanes.
+fn fits(one: &Generation, other: &Generation) -> bool {
+    partitions(one) == partitions(other)
+        && !needs_a_start(one.manifest(), other.manifest())
+        && one.digest() != other.digest()
 }

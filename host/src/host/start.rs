@@ -11,8 +11,8 @@ use crate::config::Config;
 use crate::plugin::code_cache::CodeCache;
 use crate::plugin::engine::Engine;
 
-/// The folder, and what was found in it at the start.
-pub(super) type Found = (Catalog, Vec<Change>);
+/// The engine, the folder, and what was found in it at the start.
+pub(super) type Found = (Arc<Engine>, Catalog, Vec<Change>);
 
 /// Loads the plug-ins.
 pub(super) async fn look(shared: &Shared) -> Result<Found, Error> {
@@ -26,7 +26,8 @@ pub(super) async fn look(shared: &Shared) -> Result<Found, Error> {
             "compiled plug-ins cannot be kept; each start compiles them again"
         ),
     }
-    let mut catalog = Catalog::new(Arc::new(engine), config);
+    let engine = Arc::new(engine);
+    let mut catalog = Catalog::new(Arc::clone(&engine), config);
     let looking = shared.tracker.spawn_blocking(move || {
         let found = catalog.look()?;
         Ok((catalog, found))
@@ -42,9 +43,9 @@ pub(super) async fn look(shared: &Shared) -> Result<Found, Error> {
     let is_loaded = |change: &Change| matches!(change, Change::Loaded { .. });
     if !found.iter().any(is_loaded) {
         let folder = shared.config.host.plugins_dir.display();
-        tracing::warn!(%folder, "no plug-in to run; one that is put there is taken up");
+        tracing::warn!(%folder, "no plug-in in the folder; one that is put there, or deployed, is taken up");
     }
-    Ok((catalog, found))
+    Ok((engine, catalog, found))
 }
 
 pub(super) fn check_writable(config: &Config) -> Result<(), Error> {

@@ -10,8 +10,9 @@ use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
+use super::plugins::News;
 use super::{Shared, chain};
-use crate::catalog::{Catalog, Change};
+use crate::catalog::Catalog;
 
 /// So long after something was touched, what was touched meanwhile is looked at with it.
 const QUIET: Duration = Duration::from_millis(200);
@@ -21,7 +22,7 @@ const ANYHOW: Duration = Duration::from_secs(10);
 const SOON: Duration = Duration::from_millis(300);
 
 /// Looks whenever something was touched, until the host stops or nobody listens.
-pub(super) async fn run(shared: Shared, mut catalog: Catalog, changes: mpsc::Sender<Change>) {
+pub(super) async fn run(shared: Shared, mut catalog: Catalog, news: mpsc::Sender<News>) {
     let touched = Arc::new(Notify::new());
     // Kept for as long as this runs.
     let _watcher = watcher(&shared.config.host.plugins_dir, &touched);
@@ -57,7 +58,7 @@ pub(super) async fn run(shared: Shared, mut catalog: Catalog, changes: mpsc::Sen
             Ok(found) => {
                 told.clear();
                 for change in found {
-                    if changes.send(change).await.is_err() {
+                    if news.send(News::Found(change)).await.is_err() {
                         return;
                     }
                 }

@@ -1,5 +1,7 @@
 //! Takes a call's outcome, gives what becomes of its lane: closed, tried again, or a dead letter.
 
+use std::sync::Arc;
+
 use tokio::time::Duration;
 
 use super::{Partition, millis};
@@ -23,7 +25,11 @@ impl Partition {
             ticket: lane,
             outcome,
             generation,
+            canary,
         } = finished;
+        let Some(outcome) = self.judged(canary, lane, outcome) else {
+            return;
+        };
         match outcome {
             Outcome::Done => {
                 self.came_to_an_end();
@@ -53,6 +59,16 @@ impl Partition {
                 self.end_dead(&generation, lane, reason, &error);
             }
         }
+    }
+
+    pub(super) fn bury(&mut self, held: &Held, reason: Reason, error: &str) {
+        let by = Arc::clone(&self.parts.generation);
+        self.bury_by(&by, held, reason, error);
+    }
+
+    fn bury_by(&mut self, by: &Generation, held: &Held, reason: Reason, error: &str) {
+        let letter = self.parts.dead_letter(by, held, reason, error);
+        self.ledger.bury(letter, held.inbox_id(), held.written_down);
     }
 
     fn finish(&mut self, lane: LaneId) -> Option<Held> {

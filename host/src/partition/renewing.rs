@@ -1,4 +1,4 @@
-//! Takes a new build of the plug-in, gives the same partition with that build: nothing waits for it.
+//! Takes what is wanted of the plug-in now, gives the same partition with that: nothing waits for it.
 
 use std::sync::Arc;
 
@@ -7,15 +7,20 @@ use tokio::time::Instant;
 
 use super::{Partition, Parts};
 use crate::ledger::Ledger;
-use crate::manifest::Manifest;
+use crate::plugin::generation::Generation;
 use crate::plugin::runners::{Finished, Runners};
+use crate::rollout::{Canary, Rollout, needs_a_start};
 
 impl Partition {
     /// From now on calls are the new build's. Those that run end on the old one, which goes with
     /// the last of them; those that wait for a runner are the new one's.
     pub(super) fn renew(&mut self) {
         let begun = Instant::now();
-        let next = Arc::clone(&self.parts.generations.borrow_and_update());
+        let rollout = Arc::clone(&self.parts.rollouts.borrow_and_update());
+        let next = &rollout.generation;
+        if Arc::ptr_eq(next, &self.parts.generation) {
+            return self.follow(&rollout);
+        }
         let (plugin, version) = (&next.manifest().name, &next.manifest().version);
         let partition = self.ledger.name().to_string();
         tracing::info!(
@@ -26,37 +31,52 @@ impl Partition {
             self.draining = true;
             return;
         }
-        self.parts.generation = next;
-        let runners = self.parts.runners(&self.ledger, self.finished.0.clone());
+        self.parts.generation = Arc::clone(next);
+        let runners = self.runners((Arc::clone(next), None));
         let before = std::mem::replace(&mut self.runners, runners);
+        self.submit_again(&before);
+        self.parts.metrics.renewed(begun.elapsed());
+        self.follow(&rollout);
+    }
+
+    /// Has what waits for a runner of these run by the plug-in's build.
+    pub(super) fn submit_again(&self, before: &Runners) {
         for job in before.withdraw() {
             self.runners.submit(job);
         }
-        self.parts.metrics.renewed(begun.elapsed());
+    }
+
+    pub(super) fn runners(&self, build: (Arc<Generation>, Option<Arc<Canary>>)) -> Arc<Runners> {
+        self.parts
+            .runners(build, &self.ledger, self.finished.0.clone())
+    }
+
+    /// What is tried, and whether calls are begun at all.
+    pub(super) fn follow(&mut self, rollout: &Rollout) {
+        self.try_out(rollout.canary.as_ref());
+        if self.paused != rollout.paused {
+            let (plugin, partition) = (&self.manifest().name, self.ledger.name().to_string());
+            let what = if rollout.paused { "paused" } else { "resumed" };
+            tracing::info!(plugin, partition, "{what}");
+            self.paused = rollout.paused;
+        }
     }
 }
 
 impl Parts {
-    /// The runners of the build that is the plug-in now.
+    /// The runners of a build, which may be on trial.
     pub(super) fn runners(
         &self,
+        build: (Arc<Generation>, Option<Arc<Canary>>),
         ledger: &Arc<Ledger>,
         finished: UnboundedSender<Finished>,
     ) -> Arc<Runners> {
         Runners::new(
-            Arc::clone(&self.generation),
+            build,
             Arc::clone(ledger),
             self.metrics.clone(),
             finished,
             self.tracker.clone(),
         )
     }
-}
-
-/// Other events are read, or wait for each other, or wait for an operator: what lanes and
-/// cursor hold is made anew from the ledger.
-fn needs_a_start(old: &Manifest, new: &Manifest) -> bool {
-    old.subscribe.subjects != new.subscribe.subjects
-        || old.delivery.ordering != new.delivery.ordering
-        || old.retry.on_exhausted != new.retry.on_exhausted
 }

@@ -20,6 +20,7 @@ use crate::ledger::staging::Accepted;
 use crate::ledger::{Effects, Ledger};
 use crate::metrics::PluginMetrics;
 use crate::outcome::{self, Outcome};
+use crate::rollout::Canary;
 
 /// A delivery on its way through a call.
 #[derive(Debug)]
@@ -43,6 +44,8 @@ pub struct Finished {
     pub outcome: Outcome,
     /// The build that was called.
     pub generation: Arc<Generation>,
+    /// Where it is on trial.
+    pub canary: Option<Arc<Canary>>,
 }
 
 #[derive(Default)]
@@ -54,6 +57,7 @@ struct Queue {
 /// The queue of one partition and the runners that work on it.
 pub struct Runners {
     generation: Arc<Generation>,
+    canary: Option<Arc<Canary>>,
     ledger: Arc<Ledger>,
     metrics: PluginMetrics,
     queue: Mutex<Queue>,
@@ -63,10 +67,10 @@ pub struct Runners {
 }
 
 impl Runners {
-    /// Runners of this generation whose outcomes go to `finished`. That channel needs no
-    /// bound: it holds no more than the deliveries that are in flight.
+    /// Runners of this generation, which may be on trial, whose outcomes go to `finished`. That
+    /// channel needs no bound: it holds no more than the deliveries that are in flight.
     pub fn new(
-        generation: Arc<Generation>,
+        (generation, canary): (Arc<Generation>, Option<Arc<Canary>>),
         ledger: Arc<Ledger>,
         metrics: PluginMetrics,
         finished: UnboundedSender<Finished>,
@@ -76,6 +80,7 @@ impl Runners {
         let max_running = cores.min(generation.manifest().delivery.max_in_flight);
         Arc::new(Self {
             generation,
+            canary,
             ledger,
             metrics,
             queue: Mutex::default(),
@@ -127,6 +132,7 @@ impl Runners {
                 ticket,
                 outcome,
                 generation: Arc::clone(&self.generation),
+                canary: self.canary.clone(),
             });
         }
     }

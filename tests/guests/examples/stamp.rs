@@ -1,4 +1,5 @@
 //! Emits one event for each, with the build that its config names; `{"do": "fail"}` is rejected.
+//! A build whose config says `fails = "reject|retry|trap|spin"` does that with every event.
 
 use serde::{Deserialize, Serialize};
 use sluicegate_guest::*;
@@ -23,6 +24,15 @@ fn handle(event: Event, delivery: Delivery) -> Outcome {
     let order: Order<'_> = event.json()?;
     if order.r#do == "fail" {
         return Err(reject("the data says fail"));
+    }
+    match config::get("fails").as_deref() {
+        Some("reject") => return Err(reject("this build rejects")),
+        Some("retry") => return Err(retry("this build wants another attempt")),
+        Some("trap") => panic!("this build traps"),
+        Some("spin") => loop {
+            std::hint::spin_loop();
+        },
+        Some(_) | None => {}
     }
     let stamped = Stamped {
         input: event.id(),
