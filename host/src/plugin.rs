@@ -9,6 +9,8 @@ pub mod engine;
 pub mod generation;
 mod imports;
 pub mod instance;
+pub mod lines;
 pub mod package;
 pub mod runners;
 pub mod store;
+pub mod wasi;

@@ -53,6 +53,20 @@ pub fn manifest(component: &[u8]) -> Result<String> {
     Ok(String::from_utf8(content.to_vec())?)
 }
 
+/// A component that imports this instance, does nothing and exports nothing.
+pub fn that_imports(import: &str) -> Vec<u8> {
+    // A type section with one instance type without members.
+    let mut component = HEADER.to_vec();
+    component.extend([7, 3, 1, 0x42, 0]);
+    // An import section: the name, and "an instance of type 0".
+    let mut imported = vec![1, 0];
+    put_bytes(&mut imported, import.as_bytes());
+    imported.extend([5, 0]);
+    component.push(10);
+    put_bytes(&mut component, &imported);
+    component
+}
+
 struct Section<'a> {
     /// Id, size and bytes.
     whole: &'a [u8],

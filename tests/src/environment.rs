@@ -31,6 +31,19 @@ pub fn guest(name: &str) -> Result<PathBuf> {
     component(&required("SLUICE_GUESTS")?, name)
 }
 
+/// The component of one guest of `tests/languages`, also in `SLUICE_GUESTS`. `None` when it
+/// was not built, for want of its language's tools: then that is told, and the caller skips.
+///
+/// # Errors
+/// When the variable is missing.
+pub fn language_guest(language: &str) -> Result<Option<PathBuf>> {
+    let guest = component(&required("SLUICE_GUESTS")?, language);
+    if guest.is_err() {
+        eprintln!("SKIPPED: the tools for {language} are not there; `cargo xtask setup` says why");
+    }
+    Ok(guest.ok())
+}
+
 /// The component of one example plug-in of `plugins/` (`SLUICE_PLUGINS`).
 ///
 /// # Errors

@@ -28,6 +28,7 @@ pub const TESTED: &[(&str, &str)] = &[
     ("stamp", "hot_reload.rs"),
     ("tell_key", "idempotency_key.rs"),
     ("trap", "a_plugin_stays_in_its_box.rs"),
+    ("wasi", "wasi_gives_nothing_away.rs"),
 ];
 
 /// An event at which `fail_by_data` asks for a retry `times` times, and then succeeds.
@@ -40,8 +41,14 @@ pub fn failing(key: &str, n: u64, times: u32) -> Input {
     )
 }
 
+/// The guests of `tests/languages`, and the test file that runs each.
+pub const OTHER_LANGUAGES: &[(&str, &str)] = &[
+    ("javascript", "other_languages.rs"),
+    ("python", "other_languages.rs"),
+];
+
 /// An event at which `fail_by_data` does `what`: `reject`, `trap`, `spin`, or `replay`, which
-/// fails until it is a replay.
+/// fails until it is a replay. Others that are told what to do understand it too.
 pub fn told(key: &str, n: u64, what: &str) -> Input {
     Input::with_data(format!("{key}-{n}"), key, n, json!({ "do": what }))
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use sluicegate_tests::guests::TESTED;
+use sluicegate_tests::guests::{OTHER_LANGUAGES, TESTED};
 
 #[test]
 fn every_guest_is_run_by_the_test_that_is_named_for_it() -> Result<()> {
@@ -28,7 +28,19 @@ fn every_guest_is_run_by_the_test_that_is_named_for_it() -> Result<()> {
         guests == tested,
         "guests {guests:?}\nbut in src/guests.rs {tested:?}"
     );
-    for (guest, file) in TESTED {
+    let mut languages = BTreeSet::new();
+    for entry in std::fs::read_dir(here.join("languages"))? {
+        languages.insert(entry?.file_name().to_string_lossy().into_owned());
+    }
+    let run: BTreeSet<String> = OTHER_LANGUAGES
+        .iter()
+        .map(|(language, _)| (*language).to_owned())
+        .collect();
+    ensure!(
+        languages == run,
+        "{languages:?}\nbut in src/guests.rs {run:?}"
+    );
+    for (guest, file) in TESTED.iter().chain(OTHER_LANGUAGES) {
         let text = std::fs::read_to_string(here.join("tests").join(file))?;
         ensure!(
             text.contains(&format!("\"{guest}\"")),

@@ -91,28 +91,34 @@ fn executable(line: &str, name: &str) -> Option<PathBuf> {
     wanted.then(|| message.pointer("/executable")?.as_str().map(PathBuf::from))?
 }
 
+/// The test guests that use what an operating system has, and so import WASI.
+const WASI_GUESTS: [&str; 1] = ["wasi"];
+
 /// Builds the test guests and gives the folder with one component for each manifest.
 pub(crate) fn guests(layout: &Layout, sluice: &Path) -> Result<PathBuf> {
     let source = layout.root.join("tests/guests");
     let target = layout.target.join("guests");
-    run::plain(
-        run::cargo(&source)
-            .args([
-                "build",
-                "--examples",
-                "--release",
-                "--target",
-                "wasm32-unknown-unknown",
-            ])
-            .arg("--target-dir")
-            .arg(&target),
-    )?;
-    let modules = target.join("wasm32-unknown-unknown/release/examples");
+    let build = |triple: &str, what: &[&str]| {
+        let mut cargo = run::cargo(&source);
+        cargo.args(["build", "--release", "--target", triple]);
+        cargo.args(what).arg("--target-dir").arg(&target);
+        run::plain(&mut cargo)?;
+        Ok::<_, anyhow::Error>(target.join(triple).join("release/examples"))
+    };
+    let modules = build("wasm32-unknown-unknown", &["--examples"])?;
+    let mut wasi = vec!["--features", "wasi"];
+    wasi.extend(WASI_GUESTS.iter().flat_map(|guest| ["--example", guest]));
+    let wasi_modules = build("wasm32-wasip2", &wasi)?;
     let components = made(target.join("components"))?;
     for manifest in files(&source.join("manifests"), "toml")? {
         // The guest `retry-twice` is the example and therefore the module `retry_twice`.
         let name = stem(&manifest).replace('-', "_");
-        let module = modules.join(format!("{name}.wasm"));
+        let made = if WASI_GUESTS.contains(&name.as_str()) {
+            &wasi_modules
+        } else {
+            &modules
+        };
+        let module = made.join(format!("{name}.wasm"));
         if !module.is_file() {
             bail!(
                 "{} has no example of its name: {} is not there",
@@ -166,7 +172,8 @@ pub(crate) fn plugin_target(layout: &Layout) -> PathBuf {
     layout.target.join("plugin-build")
 }
 
-fn is_newer(file: &Path, inputs: &[&Path]) -> bool {
+/// Whether `file` was made after all of `inputs`.
+pub(crate) fn is_newer(file: &Path, inputs: &[&Path]) -> bool {
     let changed = |path: &Path| fs::metadata(path).and_then(|data| data.modified()).ok();
     let Some(made) = changed(file) else {
         return false;

@@ -5,6 +5,7 @@ mod child;
 mod clock;
 mod compile;
 mod demo;
+mod languages;
 mod layout;
 mod run;
 mod setup;
@@ -23,8 +24,9 @@ The project's own tasks.
 
 Usage: cargo xtask VERB
 
-  setup                       fetch what the build and the tests need: the wasm target
-                              and a nats-server
+  setup                       fetch what the build and the tests need: the wasm targets
+                              and a nats-server; for tests of plug-ins in Python and
+                              JavaScript the tools of these, where they can be had
   test [--long] [FILTER...]   build everything and run every test, or those with a FILTER
                               in their names; --long adds the soaks and the chaos runs
   demo                        run a host on a broker of its own and show what it does
@@ -45,9 +47,11 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let result = match words.as_slice() {
-        ["setup"] => Layout::find()
-            .and_then(|layout| setup::run(&layout))
-            .map(|_| true),
+        ["setup"] => Layout::find().and_then(|layout| {
+            setup::run(&layout)?;
+            setup::languages(&layout);
+            Ok(true)
+        }),
         ["test", rest @ ..] => match test::Args::read(rest) {
             Ok(args) => Layout::find().and_then(|layout| test::run(&layout, &args)),
             Err(wrong) => return usage(&wrong),

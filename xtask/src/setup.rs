@@ -1,14 +1,19 @@
-//! `cargo xtask setup`: the wasm target and a nats-server. Changes nothing that is there.
+//! `cargo xtask setup`: the wasm targets, a nats-server, and the tools of other languages. Changes
+//! nothing that is there.
 
+mod languages;
 mod nats;
 mod version;
 mod wasm;
+mod wheel;
 
 use std::path::PathBuf;
 
 use anyhow::Result;
 
 use crate::layout::Layout;
+
+pub(crate) use languages::{Languages, componentize_py, ensure as languages};
 
 /// What the build and the tests use and the project does not hold.
 pub(crate) struct Tools {

@@ -9,6 +9,7 @@ use anyhow::{Result, bail};
 
 use crate::clock::Stopwatch;
 use crate::compile::{self, Scope};
+use crate::languages;
 use crate::layout::Layout;
 use crate::run::{self, Stream};
 use crate::setup;
@@ -62,6 +63,10 @@ fn build(layout: &Layout, args: &Args, summary: &mut Summary) -> Result<Parts> {
     let tools = summary.step("setup", || setup::run(layout))?;
     let sluice = summary.step("build", || compile::sluice(layout, Scope::Workspace))?;
     let guests = summary.step("test guests", || compile::guests(layout, &sluice))?;
+    summary.step_saying("other languages", || {
+        let tools = setup::languages(layout);
+        languages::guests(layout, &sluice, &tools, &guests)
+    })?;
     let plugins = summary.step("plug-ins", || {
         let out = layout.target.join("plugins");
         compile::plugins(layout, &sluice, &layout.root.join("plugins"), &out)?;
@@ -148,6 +153,19 @@ impl Summary {
         let result = step()?;
         self.row(name, &watch, "");
         Ok(result)
+    }
+
+    /// A step whose outcome belongs into the summary: what it left out, above all.
+    fn step_saying(
+        &mut self,
+        name: &str,
+        step: impl FnOnce() -> Result<Vec<String>>,
+    ) -> Result<()> {
+        println!("\n== {name}");
+        let watch = Stopwatch::start();
+        let said = step()?.join("; ");
+        self.row(name, &watch, &said);
+        Ok(())
     }
 
     fn runner(&mut self, name: &str, runner: impl FnOnce() -> Result<Tally>) -> Result<()> {

@@ -1,4 +1,4 @@
-//! `sluice build`: takes a Rust plug-in's folder, gives one .wasm file with the manifest in it.
+//! `sluice build`: takes a Rust plug-in's folder, or what another tool built, gives one .wasm file with the manifest in it.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -6,8 +6,8 @@ use std::process::{Command, ExitCode, Stdio};
 use anyhow::{Context, bail};
 
 use super::output::line;
-use crate::manifest;
-use crate::plugin::package;
+use crate::manifest::{self, Manifest};
+use crate::plugin::{generation, package};
 
 const TARGET: &str = "wasm32-unknown-unknown";
 
@@ -19,7 +19,7 @@ pub(super) struct Args {
     /// Where the file goes; <DIR>/<name>.wasm when not given.
     #[arg(long, short)]
     out: Option<PathBuf>,
-    /// Take this core module instead of building one.
+    /// Take this core module or component instead of building one.
     #[arg(long, requires = "manifest", conflicts_with = "dir")]
     module: Option<PathBuf>,
     /// The manifest; <DIR>/plugin.toml when not given.
@@ -39,10 +39,14 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Some(module) => module.clone(),
         None => cargo_build(&args.dir)?,
     };
-    let core =
+    let wasm =
         std::fs::read(&module).with_context(|| format!("{} cannot be read", module.display()))?;
-    let component = package::componentize(&core)
-        .with_context(|| format!("{} cannot be made a component", module.display()))?;
+    let component = package::componentize(&wasm)
+        .with_context(|| format!("{} cannot be made a plug-in", module.display()))?;
+    if wasm == component {
+        check_grants(&component, &manifest)
+            .with_context(|| format!("{} cannot be made a plug-in", module.display()))?;
+    }
     let file = package::embed_manifest(&component, &text)?;
     let out = args
         .out
@@ -58,6 +62,17 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         out.display()
     );
     Ok(ExitCode::SUCCESS)
+}
+
+/// The tools of Python and JavaScript import all of a world, used or not, so that a grant is
+/// easily missing: better said here than at load.
+fn check_grants(component: &[u8], manifest: &Manifest) -> anyhow::Result<()> {
+    for import in package::imports(component)? {
+        generation::check_grant(&import, manifest).map_err(|error| {
+            anyhow::anyhow!("{error}; or build it for a world without this import")
+        })?;
+    }
+    Ok(())
 }
 
 /// Whoever watches the folder sees the old file or the new one, never a part.

@@ -154,7 +154,8 @@ fn as_json(
     let (outcome, message) = outcome(&returned.result);
     let logs: Vec<_> = returned
         .staged
-        .logs
+        .said
+        .lines
         .iter()
         .map(|(level, message)| json!({"level": level_name(*level), "message": message}))
         .collect();
@@ -196,7 +197,7 @@ fn print(input: &Place, call: &Call, returned: &Returned, changes: &Changes) {
         returned.duration,
         returned.memory / 1024
     );
-    for (level, line) in &returned.staged.logs {
+    for (level, line) in &returned.staged.said.lines {
         line!("  log {}: {line}", level_name(*level));
     }
     for one in &returned.staged.emitted {

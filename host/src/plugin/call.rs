@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use wasmtime::Trap;
+use wasmtime_wasi::{I32Exit, ResourceTableError};
 
 use super::bindings::sluicegate::plugin::types;
 use super::engine::Engine;
 use super::generation::Generation;
 use super::instance::{Call, Instance};
 use super::store::{Abort, Meter, Staged};
+use super::wasi::MAX_HANDLES;
 use crate::ledger::state::StateCache;
 use crate::manifest::Isolation;
 
@@ -51,7 +53,10 @@ pub enum Failure {
     #[error("the call took longer than {0:?}")]
     Timeout(Duration),
     /// The guest wanted more memory than it may have.
-    #[error("the plug-in needs {wanted} bytes of memory; limits.memory allows {allowed}")]
+    #[error(
+        "the plug-in needs {wanted} bytes of memory and limits.memory allows {allowed}; where the \
+         event is not to blame, raise `memory` in [limits]"
+    )]
     Memory {
         /// Bytes that it asked for.
         wanted: usize,
@@ -111,9 +116,9 @@ impl Generation {
         if warm && !broken && !grown && instance.calls() < MAX_CALLS {
             self.put_back(instance);
         }
-        if 0 < staged.suppressed {
+        if 0 < staged.said.suppressed {
             tracing::warn!(
-                plugin = %self.manifest().name, suppressed = staged.suppressed,
+                plugin = %self.manifest().name, suppressed = staged.said.suppressed,
                 "the plug-in logged more lines than one call may"
             );
         }
@@ -135,14 +140,14 @@ impl Generation {
     /// A new instance; its start function runs within the call's deadline.
     pub(super) fn start(&self, deadline: Instant) -> Result<Instance, Failure> {
         let timeout = deadline.saturating_duration_since(Instant::now());
-        let mut store = self.store();
+        let mut store = self.store(deadline);
         store.limiter(|data| &mut data.meter);
         store.set_epoch_deadline(Engine::ticks(timeout));
         let guest = match self.pre().instantiate(&mut store) {
             Ok(guest) => guest,
             Err(error) => {
-                let data = store.data();
-                return Err(failure(&data.staged, &data.meter, &error, timeout));
+                let staged = store.data_mut().take_staged();
+                return Err(failure(&staged, &store.data().meter, &error, timeout));
             }
         };
         Ok(Instance::new(store, guest))
@@ -166,6 +171,7 @@ fn failure(staged: &Staged, meter: &Meter, error: &wasmtime::Error, timeout: Dur
             Abort::Limit(text) => Failure::Limit(text.clone()),
             Abort::Forbidden(text) => Failure::Forbidden(text.clone()),
             Abort::Unavailable(error) => Failure::Host(error.to_string()),
+            Abort::Deadline => Failure::Timeout(timeout),
         };
     }
     if let Some(&Trap::Interrupt) = error.downcast_ref::<Trap>() {
@@ -180,13 +186,28 @@ fn failure(staged: &Staged, meter: &Meter, error: &wasmtime::Error, timeout: Dur
     if error.is::<wasmtime::PoolConcurrencyLimitError>() {
         return Failure::Host("no instance is free in the pool".to_owned());
     }
-    // The last error line of the guest is the panic message that its hook wrote.
-    let said = staged
-        .logs
-        .iter()
-        .rev()
-        .find(|(level, _)| *level == tracing::Level::ERROR)
-        .map(|(_, line)| format!(": {line}"))
-        .unwrap_or_default();
-    Failure::Trap(format!("{}{said}", error.root_cause()))
+    // All that WASI tells of an exit is whether it was meant as a success.
+    let mut text = match error.downcast_ref() {
+        Some(I32Exit(0)) => {
+            "the plug-in called exit, with success; only a return from `handle` is one".to_owned()
+        }
+        Some(I32Exit(_)) => "the plug-in called exit, with a failure".to_owned(),
+        None if matches!(error.downcast_ref(), Some(ResourceTableError::Full)) => {
+            format!("the instance holds {MAX_HANDLES} handles of WASI, and more are not allowed")
+        }
+        None => error.root_cause().to_string(),
+    };
+    // The last error line of the guest is the panic message that its hook wrote; the
+    // traceback of an exception stands on standard error.
+    let said = &staged.said;
+    let lines = said.lines.iter().rev();
+    let mut errors = lines.filter(|(level, _)| *level == tracing::Level::ERROR);
+    let logged = errors.next().map_or("", |(_, line)| line.as_str());
+    for words in [logged, said.last_words.as_str()] {
+        if !words.is_empty() {
+            text.push_str(": ");
+            text.push_str(words);
+        }
+    }
+    Failure::Trap(text)
 }

@@ -174,7 +174,6 @@ mod tests {
             idempotency_key: idempotency_key("watch", &cause),
             event: Arc::new(cause),
             key: "account/1".to_owned(),
-            deadline: tokio::time::Instant::now(),
             state: Arc::new(StateCache::in_memory()),
         };
         let labels = Labels {

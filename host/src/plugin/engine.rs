@@ -18,6 +18,14 @@ pub const MAX_MEMORY: usize = 1 << 32;
 
 const MAX_INSTANCES: u32 = 1_000;
 
+/// Core instances that one component instance is made of: 3 of a Rust plug-in, 4 of a JavaScript
+/// one, 14 of a Python one. The pool only counts them, so room for the largest costs nothing.
+const CORE_INSTANCES: u32 = 16;
+
+/// Tables of one component instance, each with address space of its own: both interpreters have 2,
+/// as Rust has.
+const TABLES: u32 = 4;
+
 /// The engine, with one thread that moves its epoch on. The thread ends with the engine.
 pub struct Engine {
     engine: wasmtime::Engine,
@@ -83,9 +91,9 @@ impl Engine {
 fn config() -> Config {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(MAX_INSTANCES)
-        .total_core_instances(4 * MAX_INSTANCES)
+        .total_core_instances(CORE_INSTANCES * MAX_INSTANCES)
         .total_memories(MAX_INSTANCES)
-        .total_tables(4 * MAX_INSTANCES)
+        .total_tables(TABLES * MAX_INSTANCES)
         .max_core_instances_per_component(64)
         .max_memories_per_component(8)
         .max_tables_per_component(32)

@@ -6,14 +6,16 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use wasmtime::Store;
-use wasmtime::component::{HasSelf, Linker};
+use wasmtime::component::{Component, HasSelf, Linker};
 
 use super::bindings::{ConsumerPlugin, ConsumerPluginPre};
 
 use super::engine::Engine;
 use super::instance::Instance;
+use super::lines::Lines;
 use super::package;
 use super::store::{Labels, Meter, Staged, StoreData};
+use super::wasi;
 use crate::manifest::Manifest;
 use crate::metrics::Counted;
 
@@ -37,6 +39,17 @@ pub enum Error {
     /// Cranelift refuses it.
     #[error("the component cannot be compiled: {0}")]
     Compile(String),
+    /// It cannot even begin in the memory that it may have.
+    #[error(
+        "the component begins with {needed} bytes of memory and limits.memory allows {allowed}; \
+         set `memory` in [limits] to that and what its work needs beyond"
+    )]
+    Memory {
+        /// Bytes of its largest memory.
+        needed: u64,
+        /// Bytes that it may have.
+        allowed: u64,
+    },
     /// Its imports or exports have other types than `wit/` says.
     #[error("the component does not fit the world sluicegate:plugin/consumer-plugin: {0}")]
     Link(String),
@@ -61,15 +74,20 @@ pub struct Generation {
 impl Generation {
     /// Compiles and links a component. Takes seconds for a big one: not on a runtime thread.
     pub fn load(engine: &Arc<Engine>, bytes: &[u8], manifest: Manifest) -> Result<Self, Error> {
-        for import in package::imports(bytes)? {
-            check_grant(&import, &manifest)?;
+        let imports = package::imports(bytes)?;
+        for import in &imports {
+            check_grant(import, &manifest)?;
         }
         let component = engine
             .compiled(bytes)
             .map_err(|error| Error::Compile(format!("{error:#}")))?;
+        check_memory(&component, manifest.limits.memory)?;
         let mut linker = Linker::new(engine.wasmtime());
         ConsumerPlugin::add_to_linker::<_, HasSelf<_>>(&mut linker, |data| data)
             .map_err(|error| Error::Link(format!("{error:#}")))?;
+        if imports.iter().any(|import| wasi::has(import)) {
+            wasi::link(&mut linker).map_err(|error| Error::Link(format!("{error:#}")))?;
+        }
         let pre = linker
             .instantiate_pre(&component)
             .and_then(ConsumerPluginPre::new)
@@ -121,12 +139,15 @@ impl Generation {
         &self.pre
     }
 
-    pub(super) fn store(&self) -> Store<StoreData> {
+    pub(super) fn store(&self, deadline: Instant) -> Store<StoreData> {
         Store::new(
             self.engine.wasmtime(),
             StoreData {
                 call: None,
+                deadline,
                 staged: Staged::default(),
+                lines: Arc::new(Lines::new(Arc::clone(&self.labels))),
+                wasi: None,
                 config: Arc::clone(&self.config),
                 emit: Arc::clone(&self.emit),
                 labels: Arc::clone(&self.labels),
@@ -158,15 +179,32 @@ impl std::fmt::Debug for Generation {
     }
 }
 
-fn check_grant(import: &str, manifest: &Manifest) -> Result<(), Error> {
+/// Refused at once, rather than at each of its calls.
+fn check_memory(component: &Component, allowed: usize) -> Result<(), Error> {
+    const PAGE: u64 = 64 << 10;
+    let required = component.resources_required();
+    let pages = required.and_then(|required| required.max_initial_memory_size);
+    let needed = pages.unwrap_or_default().saturating_mul(PAGE);
+    let allowed = allowed as u64;
+    if allowed < needed {
+        return Err(Error::Memory { needed, allowed });
+    }
+    Ok(())
+}
+
+/// Whether a plug-in with this manifest may import this.
+pub fn check_grant(import: &str, manifest: &Manifest) -> Result<(), Error> {
     let refused = |remedy: &str| {
         Err(Error::NotGranted {
             import: import.to_owned(),
             remedy: remedy.to_owned(),
         })
     };
+    if wasi::has(import) {
+        return Ok(());
+    }
     let Some(interface) = import.strip_prefix("sluicegate:plugin/") else {
-        return refused("a plug-in may import the interfaces of sluicegate:plugin only");
+        return refused(wasi::remedy(import));
     };
     match interface.split('@').next().unwrap_or_default() {
         "types" | "log" | "config" => Ok(()),

@@ -6,49 +6,20 @@ use tracing::Level;
 use super::bindings::sluicegate::plugin::{config, log, outbox, state, types};
 use super::convert;
 use super::emit;
-use super::store::{
-    Abort, MAX_EMITTED, MAX_KEY, MAX_LAST_WORDS, MAX_LOG_LINE, MAX_LOG_LINES, MAX_VALUE, StoreData,
-    patience,
-};
+use super::store::{Abort, MAX_EMITTED, MAX_KEY, MAX_VALUE, StoreData, patience};
 
 impl types::Host for StoreData {}
 
 impl log::Host for StoreData {
     fn log(&mut self, level: log::Level, message: String) -> wasmtime::Result<()> {
-        // A few more for errors: what a guest says while it breaks is wanted most.
-        let allowed = match level {
-            log::Level::Error => MAX_LOG_LINES + MAX_LAST_WORDS,
-            log::Level::Trace | log::Level::Debug | log::Level::Info | log::Level::Warn => {
-                MAX_LOG_LINES
-            }
-        };
-        if allowed <= self.staged.logs.len() {
-            self.staged.suppressed += 1;
-            return Ok(());
-        }
-        let line = cut(message, MAX_LOG_LINE);
-        let (plugin, version) = (&self.labels.plugin, &self.labels.version);
-        let (event, correlation) = match &self.call {
-            Some(call) => (call.event.id.as_str(), call.event.text("correlationid")),
-            None => ("", None),
-        };
-        let correlation = correlation.unwrap_or_default();
-        macro_rules! line {
-            ($level:expr) => {{
-                tracing::event!(
-                    target: "plugin", $level, %plugin, %version, event, %correlation, "{line}"
-                );
-                $level
-            }};
-        }
         let level = match level {
-            log::Level::Trace => line!(Level::TRACE),
-            log::Level::Debug => line!(Level::DEBUG),
-            log::Level::Info => line!(Level::INFO),
-            log::Level::Warn => line!(Level::WARN),
-            log::Level::Error => line!(Level::ERROR),
+            log::Level::Trace => Level::TRACE,
+            log::Level::Debug => Level::DEBUG,
+            log::Level::Info => Level::INFO,
+            log::Level::Warn => Level::WARN,
+            log::Level::Error => Level::ERROR,
         };
-        self.staged.logs.push((level, line));
+        self.lines.log(level, message);
         Ok(())
     }
 }
@@ -68,7 +39,7 @@ impl state::Host for StoreData {
         let call = self.call()?;
         let (value, version) = call
             .state
-            .get(&key, patience(call.deadline))
+            .get(&key, patience(self.deadline))
             .map_err(Abort::from)?;
         // The first version that the call saw counts: a later one makes the call stale.
         self.staged.reads.entry(key).or_insert(version);
@@ -123,23 +94,4 @@ fn check_key(key: &str) -> wasmtime::Result<()> {
 
 fn limit(text: String) -> wasmtime::Error {
     Abort::Limit(text).into()
-}
-
-fn cut(mut text: String, bytes: usize) -> String {
-    if bytes < text.len() {
-        text.truncate(text.floor_char_boundary(bytes));
-        text.push('…');
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_long_line_is_cut_at_a_character() {
-        assert_eq!(cut("grüße".to_owned(), 3), "gr…");
-        assert_eq!(cut("abc".to_owned(), 3), "abc");
-    }
 }

@@ -62,11 +62,12 @@ impl Instance {
         let data = self.store.data_mut();
         data.staged = Staged::default();
         data.meter.refused = None;
+        data.deadline = deadline;
+        data.lines.begin(Arc::clone(&call.event));
         data.call = Some(CallContext {
             event: Arc::clone(&call.event),
             key: call.key.clone(),
             idempotency_key: call.idempotency_key.clone(),
-            deadline,
             state: Arc::clone(state),
         });
         let left = deadline.saturating_duration_since(Instant::now());
@@ -97,6 +98,6 @@ impl Instance {
     pub(super) fn end(&mut self) -> (Staged, usize) {
         let data = self.store.data_mut();
         data.call = None;
-        (std::mem::take(&mut data.staged), data.meter.used())
+        (data.take_staged(), data.meter.used())
     }
 }

