@@ -219,6 +219,7 @@ impl Catalog {
         if known == Some(&plugin) {
             return Ok(None);
         }
+        load::check_secrets(&manifest, &self.config)?;
         let generation = Generation::load(&self.engine, &bytes, manifest)?;
         generation.warm()?;
         if let Some(file) = self.files.get_mut(file) {

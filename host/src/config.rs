@@ -13,6 +13,7 @@ use crate::manifest::{self, Manifest};
 mod access;
 mod gateway;
 mod nats;
+mod outgoing;
 mod plugin;
 mod raw;
 mod resolve;
@@ -22,6 +23,7 @@ mod tests;
 
 pub use gateway::{Auth, Gateway, GatewaySource, GatewayTls, Place, SourceKind};
 pub use nats::{Nats, Server, Tls};
+pub use outgoing::{Credential, Http, SecretUse};
 pub use plugin::Override;
 pub use secret::Secret;
 
@@ -104,6 +106,10 @@ pub struct Config {
     pub admin: Admin,
     /// Logs and traces.
     pub telemetry: Telemetry,
+    /// Outgoing requests of plug-ins.
+    pub http: Http,
+    /// `[secret.<name>]`, by name.
+    pub secrets: BTreeMap<String, SecretUse>,
     /// `[plugin.<name>]`, by name; see [`Config::apply`].
     pub plugins: BTreeMap<String, Override>,
 }
@@ -259,6 +265,8 @@ impl Default for Config {
             gateway: Gateway::default(),
             admin: Admin::default(),
             telemetry: Telemetry::default(),
+            http: Http::default(),
+            secrets: BTreeMap::new(),
             plugins: BTreeMap::new(),
         }
     }

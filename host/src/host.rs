@@ -28,6 +28,7 @@ use crate::ledger::committer::Committer;
 use crate::load;
 use crate::metrics::Metrics;
 use crate::nats_server::{self, NatsServer};
+use crate::plugin::http;
 use crate::roster::Roster;
 
 mod deployed;
@@ -72,6 +73,9 @@ pub enum Error {
     /// No engine on this machine.
     #[error("the WebAssembly engine cannot be started: {0}")]
     Engine(String),
+    /// Plug-ins' requests could trust nobody.
+    #[error(transparent)]
+    Trust(http::TrustError),
     /// No gateway.
     #[error(transparent)]
     Gateway(#[from] gateway::Error),

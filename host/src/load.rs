@@ -25,6 +25,9 @@ pub enum Error {
     /// It asks for what this host cannot do yet.
     #[error("the manifest uses {0}, which this version of the host does not have yet")]
     NotYet(&'static str),
+    /// It is to use a secret that nobody has told this host.
+    #[error("the manifest asks for the secret {0:?}, and the daemon's file has no [secret.{0}]")]
+    NoSecret(String),
     /// Its component cannot be run.
     #[error(transparent)]
     Generation(#[from] generation::Error),
@@ -59,11 +62,14 @@ fn check_supported(manifest: &Manifest) -> Result<(), Error> {
     if manifest.subscribe.filter.is_some() {
         return Err(Error::NotYet("subscribe.where"));
     }
-    if !manifest.capabilities.http.is_empty() {
-        return Err(Error::NotYet("capabilities.http"));
-    }
-    if !manifest.capabilities.secrets.is_empty() {
-        return Err(Error::NotYet("capabilities.secrets"));
-    }
     Ok(())
+}
+
+/// Whether this host has the secrets that the plug-in is to use.
+pub fn check_secrets(manifest: &Manifest, config: &Config) -> Result<(), Error> {
+    let mut secrets = manifest.capabilities.secrets.iter();
+    match secrets.find(|name| !config.secrets.contains_key(*name)) {
+        Some(name) => Err(Error::NoSecret(name.clone())),
+        None => Ok(()),
+    }
 }

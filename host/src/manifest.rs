@@ -8,6 +8,7 @@ use std::time::Duration;
 
 pub(crate) mod document;
 mod environment;
+pub(crate) mod origin;
 pub(crate) mod raw;
 pub(crate) mod section;
 pub(crate) mod subject;
@@ -19,6 +20,7 @@ use raw::{CapabilitiesWords, DeliveryWords, LimitsWords, RawManifest, RetryWords
 use section::Section;
 
 pub use document::Error;
+pub use origin::Origin;
 pub use subject::{reduce, subject_matches};
 
 /// A plug-in's manifest with every default filled in.

@@ -7,6 +7,7 @@ mod convert;
 pub mod emit;
 pub mod engine;
 pub mod generation;
+pub mod http;
 mod imports;
 pub mod instance;
 pub mod lines;

@@ -28,6 +28,7 @@ pub const TESTED: &[(&str, &str)] = &[
     ("stamp", "hot_reload.rs"),
     ("tell_key", "idempotency_key.rs"),
     ("trap", "a_plugin_stays_in_its_box.rs"),
+    ("calls", "outgoing_http.rs"),
     ("wasi", "wasi_gives_nothing_away.rs"),
 ];
 

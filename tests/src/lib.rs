@@ -20,6 +20,7 @@ pub mod bodies;
 pub mod broker;
 pub mod checks;
 pub mod component;
+pub mod dataverse;
 pub mod environment;
 pub mod events;
 pub mod fleet;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::wire::Connection;
 
@@ -30,11 +30,33 @@ impl Identity {
     /// # Errors
     /// When it cannot be made.
     pub fn new() -> Result<Self> {
-        let CertifiedKey { cert, signing_key } = generate_simple_self_signed([NAME.to_owned()])?;
+        Self::of(&[NAME])
+    }
+
+    /// One for these names and addresses.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn of(names: &[&str]) -> Result<Self> {
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let CertifiedKey { cert, signing_key } = generate_simple_self_signed(names)?;
         Ok(Self {
             cert: cert.pem(),
             key: signing_key.serialize_pem(),
         })
+    }
+
+    /// What takes connections in and shows this certificate.
+    ///
+    /// # Errors
+    /// When the certificate does not do.
+    pub fn acceptor(&self) -> Result<TlsAcceptor> {
+        let cert = CertificateDer::from_pem_slice(self.cert.as_bytes())?;
+        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes())?;
+        let config = ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(vec![cert], key)?;
+        Ok(TlsAcceptor::from(Arc::new(config)))
     }
 
     /// A connection to a port of this machine, which has to show this certificate.

@@ -92,7 +92,7 @@ fn executable(line: &str, name: &str) -> Option<PathBuf> {
 }
 
 /// The test guests that use what an operating system has, and so import WASI.
-const WASI_GUESTS: [&str; 1] = ["wasi"];
+const WASI_GUESTS: [&str; 2] = ["calls", "wasi"];
 
 /// Builds the test guests and gives the folder with one component for each manifest.
 pub(crate) fn guests(layout: &Layout, sluice: &Path) -> Result<PathBuf> {

@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::gateway;
 use crate::host::chain;
 use crate::plugin::engine::Engine;
+use crate::plugin::http::Outgoing;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -33,7 +34,15 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::FAILURE);
     }
     line!("{}: ok", args.config.display());
+    let outgoing = match Outgoing::new(&config) {
+        Ok(outgoing) => outgoing,
+        Err(error) => {
+            line!("{}: {}", args.config.display(), chain(&error));
+            return Ok(ExitCode::FAILURE);
+        }
+    };
     let engine = Engine::new().map_err(|error| anyhow::anyhow!("{error:#}"))?;
+    let engine = engine.with_outgoing(outgoing);
     let folder = config.host.plugins_dir.clone();
     let mut catalog = Catalog::new(Arc::new(engine), Arc::new(config));
     let found = catalog

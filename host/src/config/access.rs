@@ -171,7 +171,7 @@ impl File<'_> {
 
     /// A secret from a variable, or the first line of a file. Not from the text itself:
     /// that is copied, shown and committed.
-    fn secret(
+    pub(super) fn secret(
         &self,
         section: Section<'_>,
         (key, leaf): (&'static str, &Leaf),

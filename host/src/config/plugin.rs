@@ -10,7 +10,7 @@ use crate::manifest::raw::{
 };
 use crate::manifest::section::Section;
 use crate::manifest::subject::is_subset;
-use crate::manifest::{About, Capabilities, Conflict, Error as FileError, Manifest};
+use crate::manifest::{About, Capabilities, Conflict, Error as FileError, Manifest, Origin};
 
 /// What the operator says about one plug-in.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +24,12 @@ pub struct Override {
     /// Line of each capability that is narrowed.
     lines: BTreeMap<&'static str, usize>,
     config: BTreeMap<String, String>,
+}
+
+/// Whether an origin is within another one.
+fn within(narrow: &str, wide: &str) -> bool {
+    let both = (Origin::parse(narrow), Origin::parse(wide));
+    matches!(both, (Some(narrow), Some(wide)) if wide.covers(&narrow))
 }
 
 impl Override {
@@ -137,7 +143,7 @@ impl Override {
             .state
             .filter(|state| *state)
             .map(|_| vec!["true".to_owned()]);
-        self.within(manifest, "http", narrowed.http.as_deref(), http, equal)?;
+        self.within(manifest, "http", narrowed.http.as_deref(), http, within)?;
         self.within(manifest, "emit", narrowed.emit.as_deref(), emit, is_subset)?;
         self.within(manifest, "state", state.as_deref(), &asked_state, equal)?;
         self.within(

@@ -28,6 +28,10 @@ pub(super) struct RawConfig {
     #[serde(default)]
     pub(super) telemetry: RawTelemetry,
     #[serde(default)]
+    pub(super) http: RawHttp,
+    #[serde(default)]
+    pub(super) secret: BTreeMap<String, Spanned<RawSecret>>,
+    #[serde(default)]
     pub(super) plugin: BTreeMap<String, Spanned<RawOverride>>,
 }
 
@@ -166,6 +170,29 @@ pub(super) struct RawAdmin {
 pub(super) struct RawTelemetry {
     pub(super) log: Leaf,
     pub(super) otlp: Leaf,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawHttp {
+    pub(super) ca: Leaf,
+    pub(super) private: List,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawSecret {
+    pub(super) origin: Leaf,
+    pub(super) header: Leaf,
+    pub(super) value: Leaf,
+    pub(super) value_file: Leaf,
+    pub(super) bearer: Leaf,
+    pub(super) bearer_file: Leaf,
+    pub(super) token_url: Leaf,
+    pub(super) client_id: Leaf,
+    pub(super) client_secret: Leaf,
+    pub(super) client_secret_file: Leaf,
+    pub(super) scope: Leaf,
 }
 
 /// The keys of a manifest's `[delivery]`, `[retry]`, `[limits]` and `[capabilities]`

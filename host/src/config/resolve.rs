@@ -39,6 +39,8 @@ pub(super) fn config(
         gateway: file.gateway(&raw.gateway)?,
         admin: file.admin(&raw.admin)?,
         telemetry: file.telemetry(&raw.telemetry)?,
+        http: file.http(&raw.http)?,
+        secrets: file.secrets(&raw.secret)?,
         plugins: file.plugins(&raw.plugin)?,
     })
 }

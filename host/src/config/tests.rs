@@ -10,7 +10,7 @@ mod overrides;
 fn lookup(name: &str) -> Option<String> {
     let value = match name {
         "NATS_URL" => "nats://sluice:hunter2@broker-1:4222,tls://broker-2",
-        "CONTOSO_KEY" | "ADMIN_TOKEN" => "hunter2",
+        "CONTOSO_KEY" | "ADMIN_TOKEN" | "CRM_SECRET" | "ERP_KEY" => "hunter2",
         "EMPTY" => "",
         "ONE" => "1",
         "YES" => "true",
@@ -46,7 +46,7 @@ fn errors_name_file_line_key_found_and_allowed() {
         ),
         (
             "[ledgers]\nmode = \"on\"",
-            "sluice.toml:1: unknown key \"ledgers\" at the top level; allowed: nats, host, events, ledger, gateway, admin, telemetry, plugin",
+            "sluice.toml:1: unknown key \"ledgers\" at the top level; allowed: nats, host, events, ledger, gateway, admin, telemetry, http, secret, plugin",
         ),
         (
             "[host]\nname = \"${MISSING}\"",
@@ -309,4 +309,40 @@ fn embedded_is_a_server() {
         "nats://[::1]:4333"
     );
     assert_eq!(Server::parse("nats://a,,nats://b"), None);
+}
+
+#[test]
+fn a_secret_says_where_it_goes_and_what_it_is() {
+    for (lines, told) in [
+        ("bearer = \"${ERP_KEY}\"", "origin"),
+        (
+            "origin = \"http://erp.contoso.com\"\nbearer = \"${ERP_KEY}\"",
+            "without TLS",
+        ),
+        ("origin = \"https://a.com\"", "expected one of these"),
+        (
+            "origin = \"https://a.com\"\nbearer = \"${ERP_KEY}\"\nheader = \"x\"",
+            "expected one of these",
+        ),
+        (
+            "origin = \"https://a.com\"\ntoken_url = \"https://b.com\"\nclient_id = \"c\"",
+            "expected one of these",
+        ),
+        (
+            "origin = \"https://a.com\"\nbearer = \"written out\"",
+            "written out in the file",
+        ),
+        (
+            "origin = \"https://a.com\"\ntoken_url = \"http://b.com\"\nclient_id = \"c\"\nclient_secret = \"${ERP_KEY}\"",
+            "token_url",
+        ),
+    ] {
+        let error = error(&format!("[secret.erp]\n{lines}\n"));
+        assert!(
+            error.contains("[secret.erp]") && error.contains(told),
+            "{lines}: {error}"
+        );
+    }
+    let local = "[secret.erp]\norigin = \"http://localhost:8080\"\nbearer = \"${ERP_KEY}\"\n";
+    assert!(parse(local).is_ok());
 }

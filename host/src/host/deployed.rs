@@ -244,6 +244,7 @@ impl Deployed {
             let found = manifest.name;
             return Err(Error::AnotherName { found });
         }
+        load::check_secrets(&manifest, &self.shared.config)?;
         let engine = Arc::clone(&self.engine);
         let loading = self.shared.tracker.spawn_blocking(move || {
             let generation = Generation::load(&engine, &bytes, manifest)?;

@@ -10,6 +10,7 @@ use crate::catalog::{Catalog, Change};
 use crate::config::Config;
 use crate::plugin::code_cache::CodeCache;
 use crate::plugin::engine::Engine;
+use crate::plugin::http::Outgoing;
 
 /// The engine, the folder, and what was found in it at the start.
 pub(super) type Found = (Arc<Engine>, Catalog, Vec<Change>);
@@ -18,6 +19,8 @@ pub(super) type Found = (Arc<Engine>, Catalog, Vec<Change>);
 pub(super) async fn look(shared: &Shared) -> Result<Found, Error> {
     let config = Arc::clone(&shared.config);
     let mut engine = Engine::new().map_err(|error| Error::Engine(format!("{error:#}")))?;
+    let outgoing = Outgoing::new(&config).map_err(Error::Trust)?;
+    engine = engine.with_outgoing(outgoing);
     let folder = config.host.data_dir.join("code");
     match CodeCache::open(folder.clone()) {
         Ok(cache) => engine = engine.with_cache(cache),

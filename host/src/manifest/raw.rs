@@ -6,11 +6,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use fluent_uri::Uri;
 use serde::Deserialize;
 use toml::Spanned;
 
 use super::document::{Error, Leaf, List};
+use super::origin::{ORIGIN, Origin};
 use super::section::Section;
 use super::{Capabilities, Delivery, Isolation, Limits, OnExhausted, Ordering, Retry, subject};
 
@@ -229,12 +229,9 @@ pub(crate) struct CapabilitiesWords {
 impl CapabilitiesWords {
     pub(crate) fn read(section: Section<'_>, raw: &RawCapabilities) -> Result<Self, Error> {
         Ok(Self {
-            http: section.list(
-                "http",
-                &raw.http,
-                "an origin such as \"https://contoso.crm.dynamics.com\": scheme http or https, a host without wildcards, no path",
-                origin,
-            )?,
+            http: section.list("http", &raw.http, ORIGIN, |text| {
+                Origin::parse(text).map(|origin| origin.to_string())
+            })?,
             emit: section.list("emit", &raw.emit, subject::EMIT, |text| {
                 subject::is_emit(text).then(|| text.to_owned())
             })?,
@@ -276,28 +273,4 @@ fn is_word(text: &str) -> bool {
         && text
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
-}
-
-/// An origin in one spelling: lower case, no default port, no trailing slash.
-fn origin(text: &str) -> Option<String> {
-    let uri = Uri::parse(text).ok()?;
-    let scheme = uri.scheme().as_str().to_ascii_lowercase();
-    let default_port = match scheme.as_str() {
-        "http" => 80,
-        "https" => 443,
-        _ => return None,
-    };
-    let authority = uri.authority()?;
-    let host = authority.host().to_ascii_lowercase();
-    let is_plain = authority.userinfo().is_none()
-        && matches!(uri.path().as_str(), "" | "/")
-        && uri.query().is_none()
-        && uri.fragment().is_none();
-    if !is_plain || host.is_empty() || host.contains(['*', '%']) {
-        return None;
-    }
-    match authority.port_to_u16().ok()? {
-        Some(port) if port != default_port => Some(format!("{scheme}://{host}:{port}")),
-        _ => Some(format!("{scheme}://{host}")),
-    }
 }

@@ -256,7 +256,7 @@ fn every_bad_value_is_refused_at_its_line() {
             "expected an origin",
         ),
         (
-            "[capabilities]\nhttp = [\"https://contoso.com/api\"]",
+            "[capabilities]\nhttp = [\"https://contoso.com/api/../x\"]",
             "expected an origin",
         ),
         (

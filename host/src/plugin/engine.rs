@@ -1,14 +1,18 @@
 //! Takes nothing, gives the wasmtime engine that all plug-ins share, and its clock.
 
+use std::sync::OnceLock;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
 use wasmtime::component::Component;
 use wasmtime::{
-    Config, Enabled, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, Strategy,
+    Config as WasmConfig, Enabled, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig,
+    Strategy,
 };
 
 use super::code_cache::CodeCache;
+use super::http::{Outgoing, TrustError};
+use crate::config::Config;
 
 /// How often the epoch moves on: the grain of every call's deadline.
 pub const TICK: Duration = Duration::from_millis(5);
@@ -30,6 +34,7 @@ const TABLES: u32 = 4;
 pub struct Engine {
     engine: wasmtime::Engine,
     compiled: Option<CodeCache>,
+    outgoing: OnceLock<Outgoing>,
     _stop_ticker: SyncSender<()>,
 }
 
@@ -54,6 +59,7 @@ impl Engine {
         Ok(Self {
             engine,
             compiled: None,
+            outgoing: OnceLock::new(),
             _stop_ticker: stop,
         })
     }
@@ -63,6 +69,23 @@ impl Engine {
     pub fn with_cache(mut self, cache: CodeCache) -> Self {
         self.compiled = Some(cache);
         self
+    }
+
+    /// The engine, with what the operator says of outgoing requests.
+    #[must_use]
+    pub fn with_outgoing(mut self, outgoing: Outgoing) -> Self {
+        self.outgoing = OnceLock::from(outgoing);
+        self
+    }
+
+    /// What the operator says of outgoing requests; without a word the system's authorities are
+    /// trusted, and there are no secrets.
+    pub(super) fn outgoing(&self) -> Result<&Outgoing, TrustError> {
+        if let Some(outgoing) = self.outgoing.get() {
+            return Ok(outgoing);
+        }
+        let outgoing = Outgoing::new(&Config::default())?;
+        Ok(self.outgoing.get_or_init(|| outgoing))
     }
 
     /// The component, compiled now or before. Takes seconds for a big one.
@@ -88,7 +111,7 @@ impl Engine {
     }
 }
 
-fn config() -> Config {
+fn config() -> WasmConfig {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(MAX_INSTANCES)
         .total_core_instances(CORE_INSTANCES * MAX_INSTANCES)
@@ -104,7 +127,7 @@ fn config() -> Config {
         .pagemap_scan(Enabled::Auto);
     // Memory protection keys are not even compiled in: together with copy-on-write images
     // they let one instance read another's memory (wasmtime #13982).
-    let mut config = Config::new();
+    let mut config = WasmConfig::new();
     config
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
         .strategy(Strategy::Cranelift)

@@ -11,6 +11,7 @@ use wasmtime::component::{Component, HasSelf, Linker};
 use super::bindings::{ConsumerPlugin, ConsumerPluginPre};
 
 use super::engine::Engine;
+use super::http::{Http, Requests, TrustError};
 use super::instance::Instance;
 use super::lines::Lines;
 use super::package;
@@ -53,6 +54,9 @@ pub enum Error {
     /// Its imports or exports have other types than `wit/` says.
     #[error("the component does not fit the world sluicegate:plugin/consumer-plugin: {0}")]
     Link(String),
+    /// Its requests could trust nobody.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     /// Not even an instance of it can be made.
     #[error("the component does not start: {0}")]
     Start(String),
@@ -67,6 +71,7 @@ pub struct Generation {
     config: Arc<BTreeMap<String, String>>,
     emit: Arc<[String]>,
     labels: Arc<Labels>,
+    http: Option<Arc<Http>>,
     idle: Mutex<Vec<Instance>>,
     counted: OnceLock<Counted>,
 }
@@ -88,6 +93,15 @@ impl Generation {
         if imports.iter().any(|import| wasi::has(import)) {
             wasi::link(&mut linker).map_err(|error| Error::Link(format!("{error:#}")))?;
         }
+        let labels = Arc::new(Labels {
+            plugin: manifest.name.clone(),
+            version: manifest.version.clone(),
+        });
+        let mut http = None;
+        if imports.iter().any(|import| wasi::is_http(import)) {
+            wasi::link_http(&mut linker).map_err(|error| Error::Link(format!("{error:#}")))?;
+            http = Some(Arc::new(Http::new(engine.outgoing()?, &manifest, &labels)));
+        }
         let pre = linker
             .instantiate_pre(&component)
             .and_then(ConsumerPluginPre::new)
@@ -98,10 +112,8 @@ impl Generation {
             engine: Arc::clone(engine),
             config: Arc::new(manifest.config.clone()),
             emit: manifest.capabilities.emit.clone().into(),
-            labels: Arc::new(Labels {
-                plugin: manifest.name.clone(),
-                version: manifest.version.clone(),
-            }),
+            labels,
+            http,
             idle: Mutex::default(),
             counted: OnceLock::new(),
             manifest,
@@ -148,6 +160,7 @@ impl Generation {
                 staged: Staged::default(),
                 lines: Arc::new(Lines::new(Arc::clone(&self.labels))),
                 wasi: None,
+                requests: Requests::new(self.http.clone(), deadline),
                 config: Arc::clone(&self.config),
                 emit: Arc::clone(&self.emit),
                 labels: Arc::clone(&self.labels),
@@ -200,7 +213,7 @@ pub fn check_grant(import: &str, manifest: &Manifest) -> Result<(), Error> {
             remedy: remedy.to_owned(),
         })
     };
-    if wasi::has(import) {
+    if wasi::has(import) || (wasi::is_http(import) && !manifest.capabilities.http.is_empty()) {
         return Ok(());
     }
     let Some(interface) = import.strip_prefix("sluicegate:plugin/") else {

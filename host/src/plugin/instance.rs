@@ -63,6 +63,7 @@ impl Instance {
         data.staged = Staged::default();
         data.meter.refused = None;
         data.deadline = deadline;
+        data.requests.begin(deadline);
         data.lines.begin(Arc::clone(&call.event));
         data.call = Some(CallContext {
             event: Arc::clone(&call.event),

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use tokio::time::{Duration, Instant};
 use wasmtime::ResourceLimiter;
 
+use super::http::Requests;
 use super::lines::{Lines, Said};
 use super::wasi::Wasi;
 use crate::event::Event;
@@ -106,6 +107,8 @@ pub struct StoreData {
     pub lines: Arc<Lines>,
     /// Its WASI, from its first use on.
     pub wasi: Option<Wasi>,
+    /// What it may send, and has sent.
+    pub(super) requests: Requests,
     /// The plug-in's config.
     pub config: Arc<BTreeMap<String, String>>,
     /// Granted subjects for emitted events.

@@ -9,12 +9,14 @@ mod clock;
 mod output;
 mod poll;
 mod random;
+mod streams;
 
 use std::sync::Arc;
 
 use wasmtime::component::{Linker, ResourceTable};
 use wasmtime_wasi::p2::bindings;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::lines::{Lines, Output};
 use super::store::StoreData;
@@ -54,20 +56,34 @@ const INTERFACES: [&str; 27] = [
     "sockets/udp-create-socket",
 ];
 
-/// Whether a component may import this.
+/// What is there for a plug-in that is granted `http`.
+const HTTP: [&str; 2] = ["http/outgoing-handler", "http/types"];
+
+/// Whether any component may import this.
 pub fn has(import: &str) -> bool {
+    is_one_of(&INTERFACES, import)
+}
+
+/// Whether this is for a plug-in with the capability `http`.
+pub fn is_http(import: &str) -> bool {
+    is_one_of(&HTTP, import)
+}
+
+fn is_one_of(interfaces: &[&str], import: &str) -> bool {
     let parts = import
         .strip_prefix("wasi:")
         .and_then(|it| it.split_once('@'));
-    parts.is_some_and(|(name, version)| version.starts_with("0.2.") && INTERFACES.contains(&name))
+    parts.is_some_and(|(name, version)| version.starts_with("0.2.") && interfaces.contains(&name))
 }
 
 /// What to do about an import that no plug-in may have.
 pub fn remedy(import: &str) -> &'static str {
     let of = |package: &str| import.starts_with(package);
-    if of("wasi:http/") {
-        "this version gives a plug-in no HTTP; leave it out of the build (componentize-js: \
-         disableFeatures \"http\" and \"fetch-event\")"
+    if is_http(import) {
+        "the manifest needs `http = [\"https://<host>\"]` in [capabilities]; or leave it out of the \
+         build (componentize-js: disableFeatures \"http\" and \"fetch-event\")"
+    } else if of("wasi:http/") {
+        "of wasi:http a plug-in may import version 0.2 of outgoing-handler and types"
     } else if of("wasi:") {
         "of WASI a plug-in may import version 0.2 of cli, clocks, filesystem, io, random and \
          sockets only, and gets no files and no sockets there"
@@ -79,6 +95,7 @@ pub fn remedy(import: &str) -> &'static str {
 /// The WASI of one instance.
 pub struct Wasi {
     ctx: WasiCtx,
+    http: WasiHttpCtx,
     table: ResourceTable,
 }
 
@@ -98,7 +115,8 @@ impl Wasi {
             .wall_clock(clock::Wall)
             .monotonic_clock(clock::Monotonic::start())
             .build();
-        Self { ctx, table }
+        let http = WasiHttpCtx::new();
+        Self { ctx, http, table }
     }
 }
 
@@ -112,21 +130,39 @@ impl WasiView for StoreData {
     /// Made when it is first asked for: a guest without WASI does not pay for it.
     fn ctx(&mut self) -> WasiCtxView<'_> {
         let lines = &self.lines;
-        let Wasi { ctx, table } = self.wasi.get_or_insert_with(|| Wasi::new(lines));
+        let Wasi { ctx, table, .. } = self.wasi.get_or_insert_with(|| Wasi::new(lines));
         WasiCtxView { ctx, table }
+    }
+}
+
+impl WasiHttpView for StoreData {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        let lines = &self.lines;
+        let Wasi { http, table, .. } = self.wasi.get_or_insert_with(|| Wasi::new(lines));
+        WasiHttpCtxView {
+            hooks: &mut self.requests,
+            table,
+            ctx: http,
+        }
     }
 }
 
 /// Adds every interface of [`has`].
 pub fn link(linker: &mut Linker<StoreData>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_sync(linker)?;
-    // Ours in place of two: waiting ends with the call, and random comes in small pieces.
+    // Ours in place of these: waiting ends with the call, and random comes in small pieces.
     linker.allow_shadowing(true);
     bindings::sync::io::poll::add_to_linker::<_, poll::HasWaits>(linker, poll::waits)?;
+    bindings::sync::io::streams::add_to_linker::<_, streams::HasStreams>(linker, streams::streams)?;
     bindings::random::random::add_to_linker::<_, random::HasRandom>(linker, |_| random::Random)?;
     bindings::random::insecure::add_to_linker::<_, random::HasRandom>(linker, |_| random::Random)?;
     linker.allow_shadowing(false);
     Ok(())
+}
+
+/// Adds every interface of [`is_http`].
+pub fn link_http(linker: &mut Linker<StoreData>) -> wasmtime::Result<()> {
+    wasmtime_wasi_http::p2::add_only_http_to_linker_sync(linker)
 }
 
 #[cfg(test)]
@@ -137,6 +173,8 @@ mod tests {
     fn only_what_is_virtual_may_be_imported() {
         assert!(has("wasi:io/poll@0.2.9"));
         assert!(has("wasi:cli/environment@0.2.0"));
+        assert!(is_http("wasi:http/outgoing-handler@0.2.10"));
+        assert!(!is_http("wasi:http/incoming-handler@0.2.10"));
         for import in [
             "wasi:http/outgoing-handler@0.2.10",
             "wasi:io/poll@0.3.0",

@@ -93,7 +93,10 @@ fn look() -> BTreeMap<&'static str, String> {
     BTreeMap::from([
         ("environment", std::env::vars().count().to_string()),
         ("arguments", std::env::args().count().to_string()),
-        ("input", told(io::stdin().read_to_string(&mut input)) + &input),
+        (
+            "input",
+            told(io::stdin().read_to_string(&mut input)) + &input,
+        ),
         ("read", told(fs::read("/etc/passwd"))),
         ("write", told(fs::write("left-behind", "x"))),
         ("list", told(fs::read_dir("/"))),

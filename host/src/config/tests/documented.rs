@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{error, manifest, parse};
-use crate::config::{Auth, Config, GatewaySource, Place, Secret, SourceKind};
+use crate::config::{Auth, Config, Credential, GatewaySource, Place, Secret, SourceKind};
 use crate::manifest::{Delivery, Limits, Retry, parse as parse_manifest};
 
 /// The fenced TOML blocks of docs/config.md, in their order.
@@ -76,6 +76,18 @@ fn the_documented_options_are_read() {
             source("lab", SourceKind::CloudEvents, Auth::None),
         ]
     );
+    assert_eq!(config.http.private, ["crm.corp.local"]);
+    let crm = &config.secrets["crm"];
+    assert_eq!(crm.origin.to_string(), "https://contoso.crm.dynamics.com");
+    let Credential::ClientCredentials { scope, .. } = &crm.credential else {
+        panic!("{crm:?}");
+    };
+    assert_eq!(scope, "https://contoso.crm.dynamics.com/.default");
+    let erp = Credential::Header {
+        name: "x-api-key".to_owned(),
+        value: key.clone(),
+    };
+    assert_eq!(config.secrets["erp"].credential, erp);
     let tls = config.gateway.tls.as_ref().unwrap();
     assert_eq!(tls.key, Path::new("gateway-key.pem"));
     assert_eq!(config.admin.token, Some(key));
