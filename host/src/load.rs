@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::{self, Config};
 use crate::manifest::{self, Manifest};
+use crate::plugin::bounds::MAX_FILE;
 use crate::plugin::generation;
 use crate::plugin::package;
 
@@ -13,6 +14,9 @@ pub enum Error {
     /// The file or the folder cannot be read.
     #[error("cannot be read")]
     Read(#[source] std::io::Error),
+    /// Not even read.
+    #[error("the file has {0} bytes; {MAX_FILE} are allowed")]
+    TooBig(u64),
     /// Not a plug-in at all.
     #[error(transparent)]
     Package(#[from] package::Error),
@@ -43,6 +47,10 @@ pub enum Error {
 
 /// Reads one file and its manifest, with the operator's words applied.
 pub fn open(file: &Path, config: &Config) -> Result<(Vec<u8>, Manifest), Error> {
+    let length = std::fs::metadata(file).map_err(Error::Read)?.len();
+    if (MAX_FILE as u64) < length {
+        return Err(Error::TooBig(length));
+    }
     let bytes = std::fs::read(file).map_err(Error::Read)?;
     let manifest = manifest(&bytes, &file.display().to_string(), config)?;
     Ok((bytes, manifest))

@@ -1,6 +1,7 @@
 //! Takes a component and events, gives answers: everything about the sandbox.
 
 mod bindings;
+pub mod bounds;
 pub mod call;
 pub mod code_cache;
 mod convert;

@@ -14,6 +14,7 @@ pub const TESTED: &[(&str, &str)] = &[
     ("emit_one", "nothing_is_lost.rs"),
     ("fail_by_data", "order_per_key.rs"),
     ("forbidden_emit", "a_plugin_stays_in_its_box.rs"),
+    ("hostile", "hostile_plug_ins.rs"),
     ("grow_memory", "a_plugin_stays_in_its_box.rs"),
     ("log_flood", "a_plugin_stays_in_its_box.rs"),
     ("mendable", "dead_letters.rs"),

@@ -30,6 +30,7 @@ pub mod guests;
 pub mod host;
 pub mod http;
 pub mod metrics;
+pub mod module;
 pub mod outputs;
 pub mod process;
 pub mod proxy;

@@ -11,7 +11,8 @@ use super::bindings::sluicegate::plugin::types;
 use super::engine::Engine;
 use super::generation::Generation;
 use super::instance::{Call, Instance};
-use super::store::{Abort, Meter, Staged};
+use super::lines::cut;
+use super::store::{Abort, MAX_MESSAGE, Meter, Staged};
 use super::wasi::MAX_HANDLES;
 use crate::ledger::state::StateCache;
 use crate::manifest::Isolation;
@@ -158,9 +159,9 @@ fn guest_failure(failure: types::Failure) -> Failure {
     match failure {
         types::Failure::Retry(request) => Failure::Retry {
             after: request.after_ms.map(Duration::from_millis),
-            message: request.message,
+            message: cut(request.message, MAX_MESSAGE),
         },
-        types::Failure::Reject(message) => Failure::Reject(message),
+        types::Failure::Reject(message) => Failure::Reject(cut(message, MAX_MESSAGE)),
     }
 }
 

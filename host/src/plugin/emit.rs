@@ -10,6 +10,15 @@ use crate::manifest::subject_matches;
 /// An event that has passed this many plug-ins goes round in circles.
 pub const MAX_HOPS: i32 = 8;
 
+/// Bytes of a subject: the broker closes the connection that sends a longer line than it reads.
+const MAX_SUBJECT: usize = 255;
+/// Extensions of an event,
+const MAX_EXTENSIONS: usize = 100;
+/// and bytes of all its attributes: encoded, and with the largest body, it is still one message.
+const MAX_ATTRIBUTES: usize = 32 << 10;
+/// What a message costs beside its event.
+const OVERHEAD: usize = 1024;
+
 /// Checks the grant, fills what was left empty, and checks the result.
 ///
 /// `index` counts the events of this call: the id comes from it and from the idempotency
@@ -73,8 +82,43 @@ pub fn complete(
             "the event emitted to {subject} is not a valid CloudEvent: {error}"
         ))
     })?;
+    let (count, size) = (event.extensions.len(), attributes(&event));
+    if MAX_EXTENSIONS < count || MAX_ATTRIBUTES < size {
+        return Err(Abort::Limit(format!(
+            "the event emitted to {subject} has {count} extensions and {size} bytes of attributes; \
+             {MAX_EXTENSIONS} and {MAX_ATTRIBUTES} are allowed"
+        )));
+    }
     let subject = format!("{subject}.{}", slot(event.partition_key()));
     Ok(Emitted { subject, event })
+}
+
+/// Bytes of an event, as they count against what a call may stage.
+pub fn size(event: &Event) -> usize {
+    let body = event.data.as_ref().map_or(0, bytes::Bytes::len);
+    body + attributes(event) + OVERHEAD
+}
+
+fn attributes(event: &Event) -> usize {
+    let own = [
+        Some(&event.id),
+        Some(&event.source),
+        Some(&event.event_type),
+        event.subject.as_ref(),
+        event.time.as_ref(),
+        event.datacontenttype.as_ref(),
+        event.dataschema.as_ref(),
+    ];
+    let own = own.into_iter().flatten().map(String::len);
+    let extensions = event.extensions.iter();
+    let extensions = extensions.map(|(name, value)| {
+        let value = match value {
+            AttributeValue::Text(text) => text.len(),
+            AttributeValue::Integer(_) | AttributeValue::Boolean(_) => "-2147483648".len(),
+        };
+        name.len() + value
+    });
+    own.chain(extensions).sum()
 }
 
 /// How many plug-ins have emitted an event in the chain that led to this one.
@@ -99,6 +143,12 @@ pub fn idempotency_key(plugin: &str, event: &Event) -> String {
 }
 
 fn check_subject(subject: &str, granted: &[String]) -> Result<(), Abort> {
+    if MAX_SUBJECT < subject.len() {
+        let length = subject.len();
+        return Err(Abort::Limit(format!(
+            "a subject to emit to has {length} bytes; {MAX_SUBJECT} are allowed"
+        )));
+    }
     let tokens: Vec<&str> = subject.split('.').collect();
     let plain = tokens.iter().all(|token| {
         !token.is_empty()
@@ -146,11 +196,36 @@ mod tests {
             "d365.custom..business.order.raised",
             "d365.replay.credit-hold.business.order.raised",
             "ledger.p.0.log.a.b",
+            "d365.custom.x.business.order.rai\r\nsed",
+            "d365.custom.x.business.order.rai sed",
             "",
         ] {
             let error = check_subject(subject, &granted).expect_err(subject);
             assert!(matches!(error, Abort::Forbidden(_)), "{subject}");
         }
+    }
+
+    #[test]
+    fn what_would_not_fit_a_message_is_refused() {
+        let granted = ["d365.custom.>".to_owned()];
+        let long = format!("d365.custom.x.business.{}.raised", "o".repeat(300));
+        let error = check_subject(&long, &granted).expect_err("long");
+        assert!(matches!(error, Abort::Limit(_)), "{error}");
+        let text = |length| AttributeValue::Text("x".repeat(length));
+        let with = |extensions| Event {
+            event_type: "t".to_owned(),
+            extensions,
+            ..Event::default()
+        };
+        let long = with(vec![("a".to_owned(), text(MAX_ATTRIBUTES))]);
+        let many = (0..=MAX_EXTENSIONS).map(|n| (format!("a{n}"), text(1)));
+        for event in [long, with(many.collect())] {
+            let error = complete_one(event).expect_err("too much");
+            assert!(matches!(error, Abort::Limit(_)), "{error}");
+        }
+        let some = with(vec![("a".to_owned(), text(MAX_ATTRIBUTES / 2))]);
+        let fits = complete_one(some).expect("fits");
+        assert!(MAX_ATTRIBUTES / 2 < size(&fits.event));
     }
 
     fn complete_one(emitted: Event) -> Result<Emitted, Abort> {

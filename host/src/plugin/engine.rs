@@ -22,6 +22,10 @@ pub const MAX_MEMORY: usize = 1 << 32;
 
 const MAX_INSTANCES: u32 = 1_000;
 
+/// How far compilation steps back: about a tenth of a core that others want, all of one that
+/// nobody wants.
+const NICE: i32 = 10;
+
 /// Core instances that one component instance is made of: 3 of a Rust plug-in, 4 of a JavaScript
 /// one, 14 of a Python one. The pool only counts them, so room for the largest costs nothing.
 const CORE_INSTANCES: u32 = 16;
@@ -43,6 +47,7 @@ impl Engine {
     ///
     /// Errors when this machine cannot reserve the address space of the instance pool.
     pub fn new() -> wasmtime::Result<Self> {
+        compile_in_the_background();
         let engine = wasmtime::Engine::new(&config())?;
         let (stop, stopped) = sync_channel::<()>(0);
         let ticking = engine.weak();
@@ -109,6 +114,19 @@ impl Engine {
             .unwrap_or(u64::MAX / 4)
             .saturating_add(1)
     }
+}
+
+/// Compilation takes all cores, behind everything else that wants them.
+fn compile_in_the_background() {
+    let threads = rayon::ThreadPoolBuilder::new()
+        .thread_name(|number| format!("compiler-{number}"))
+        .start_handler(|_| {
+            if let Err(error) = rustix::process::nice(NICE) {
+                tracing::debug!(%error, "compilation is as important as everything else");
+            }
+        });
+    // The second engine of a process finds the threads of the first.
+    let _ = threads.build_global();
 }
 
 fn config() -> WasmConfig {

@@ -10,6 +10,7 @@ use wasmtime::component::{Component, HasSelf, Linker};
 
 use super::bindings::{ConsumerPlugin, ConsumerPluginPre};
 
+use super::bounds;
 use super::engine::Engine;
 use super::http::{Http, Requests, TrustError};
 use super::instance::Instance;
@@ -29,6 +30,9 @@ pub enum Error {
     /// Not a component, or without a manifest.
     #[error(transparent)]
     Package(#[from] package::Error),
+    /// It would keep the compiler busy for too long.
+    #[error(transparent)]
+    Bounds(#[from] bounds::Error),
     /// It wants something that it was not granted.
     #[error("the component imports {import}, which is not granted: {remedy}")]
     NotGranted {
@@ -79,6 +83,7 @@ pub struct Generation {
 impl Generation {
     /// Compiles and links a component. Takes seconds for a big one: not on a runtime thread.
     pub fn load(engine: &Arc<Engine>, bytes: &[u8], manifest: Manifest) -> Result<Self, Error> {
+        bounds::check(bytes)?;
         let imports = package::imports(bytes)?;
         for import in &imports {
             check_grant(import, &manifest)?;

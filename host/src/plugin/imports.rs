@@ -41,8 +41,7 @@ impl state::Host for StoreData {
             .state
             .get(&key, patience(self.deadline))
             .map_err(Abort::from)?;
-        // The first version that the call saw counts: a later one makes the call stale.
-        self.staged.reads.entry(key).or_insert(version);
+        self.read(key, version, value.as_ref().map_or(0, Bytes::len))?;
         Ok(value.as_deref().map(<[u8]>::to_vec))
     }
 
@@ -76,7 +75,7 @@ impl outbox::Host for StoreData {
         let event = convert::emitted(event);
         let call = self.call()?;
         let emitted = emit::complete(&subject, event, call, index, &self.labels, &self.emit)?;
-        self.stage(emitted.event.data.as_ref().map_or(0, Bytes::len) + 1024)?;
+        self.stage(emit::size(&emitted.event))?;
         self.staged.emitted.push(emitted);
         Ok(())
     }

@@ -171,7 +171,8 @@ impl Inner {
     }
 }
 
-fn cut(mut text: String, bytes: usize) -> String {
+/// The text, up to so many bytes.
+pub(super) fn cut(mut text: String, bytes: usize) -> String {
     if bytes < text.len() {
         text.truncate(text.floor_char_boundary(bytes));
         text.push('…');

@@ -22,6 +22,9 @@ use crate::metrics::PluginMetrics;
 use crate::outcome::{self, Outcome};
 use crate::rollout::Canary;
 
+/// Runs of one call in a row because of state that others change; then others are let first.
+const MAX_RERUNS: usize = 100;
+
 /// A delivery on its way through a call.
 #[derive(Debug)]
 pub struct Job {
@@ -138,7 +141,7 @@ impl Runners {
     }
 
     fn run(&self, job: &Job) -> Outcome {
-        loop {
+        for _ in 0..MAX_RERUNS {
             if self.ledger.is_finished(&job.inbox) {
                 self.ledger.duplicate(job.call.sequence, job.written_down);
                 return Outcome::Duplicate;
@@ -176,6 +179,9 @@ impl Runners {
                 // the one whose write it missed.
                 Accepted::Stale => drop(self.metrics.reran.inc()),
             }
+        }
+        Outcome::Again {
+            error: format!("what it had read was changed meanwhile, {MAX_RERUNS} times in a row"),
         }
     }
 }

@@ -29,6 +29,13 @@ pub const MAX_VALUE: usize = 900 << 10;
 pub const MAX_KEY: usize = 512;
 /// Bytes that one call may stage in all: what one commit can carry.
 pub const MAX_STAGED: usize = 3 << 20;
+/// State keys that one call may read,
+pub const MAX_STATE_READS: usize = 1_000;
+/// and the bytes of their values.
+pub const MAX_STATE_READ: usize = 16 << 20;
+/// Bytes of what a guest says about its failure.
+pub const MAX_MESSAGE: usize = 8 << 10;
+/// Elements of all tables of an instance.
 const MAX_TABLE_ELEMENTS: usize = 200_000;
 
 /// What the plug-in and its event are called in the log.
@@ -67,6 +74,8 @@ pub struct Emitted {
 pub struct Staged {
     /// The state that was read, for the check at acceptance.
     pub reads: Reads,
+    /// Bytes of the values that were read.
+    pub read: usize,
     /// The state that is to be written.
     pub writes: Writes,
     /// The events that are to leave.
@@ -149,6 +158,24 @@ impl StoreData {
         Ok(())
     }
 
+    /// Notes what was read, within the limits: what a call has read is kept for its end.
+    pub fn read(&mut self, key: String, version: u64, size: usize) -> Result<(), Abort> {
+        self.staged.read = self.staged.read.saturating_add(size);
+        if MAX_STATE_READS <= self.staged.reads.len() && !self.staged.reads.contains_key(&key) {
+            return Err(Abort::Limit(format!(
+                "the call reads more than {MAX_STATE_READS} state keys"
+            )));
+        }
+        if MAX_STATE_READ < self.staged.read {
+            return Err(Abort::Limit(format!(
+                "the call reads more than {MAX_STATE_READ} bytes of state"
+            )));
+        }
+        // The first version that the call saw counts: a later one makes the call stale.
+        self.staged.reads.entry(key).or_insert(version);
+        Ok(())
+    }
+
     /// Counts bytes that are to be staged, within the limit.
     pub fn stage(&mut self, size: usize) -> Result<(), Abort> {
         self.staged.bytes = self.staged.bytes.saturating_add(size);
@@ -166,6 +193,7 @@ impl StoreData {
 pub struct Meter {
     limit: usize,
     used: usize,
+    elements: usize,
     /// A growth was refused: what the guest does next, usually a trap, comes from that.
     pub refused: Option<usize>,
 }
@@ -176,6 +204,7 @@ impl Meter {
         Self {
             limit,
             used: 0,
+            elements: 0,
             refused: None,
         }
     }
@@ -209,11 +238,19 @@ impl ResourceLimiter for Meter {
 
     fn table_growing(
         &mut self,
-        _current: usize,
+        current: usize,
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        Ok(desired <= MAX_TABLE_ELEMENTS)
+        let elements = self
+            .elements
+            .saturating_sub(current)
+            .saturating_add(desired);
+        if MAX_TABLE_ELEMENTS < elements {
+            return Ok(false);
+        }
+        self.elements = elements;
+        Ok(true)
     }
 }
 
