@@ -16,6 +16,7 @@ mod progress;
 mod rollback;
 mod run;
 mod send;
+mod sign;
 mod simulate;
 mod test;
 
@@ -45,6 +46,10 @@ enum Verb {
     Simulate(simulate::Args),
     /// Build a plug-in: one .wasm file with its manifest in it.
     Build(build::Args),
+    /// Sign a plug-in, or make a key for that.
+    Sign(sign::Sign),
+    /// Say who has signed a plug-in.
+    Verify(sign::Verify),
     /// Run a plug-in on events, without a broker.
     Test(test::Args),
     /// The event store: show, tail.
@@ -85,6 +90,8 @@ impl Cli {
             Verb::Send(args) => runtime.block_on(send::run(args)),
             Verb::Simulate(args) => runtime.block_on(simulate::run(args)),
             Verb::Build(args) => build::run(&args),
+            Verb::Sign(args) => sign::sign(&args),
+            Verb::Verify(args) => sign::verify(&args),
             Verb::Test(args) => test::run(&args),
             Verb::Events(verb) => runtime.block_on(events::run(verb)),
             Verb::Dlq(verb) => runtime.block_on(dlq::run(verb)),

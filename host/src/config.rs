@@ -20,12 +20,14 @@ mod resolve;
 mod secret;
 #[cfg(test)]
 mod tests;
+mod trust;
 
 pub use gateway::{Auth, Gateway, GatewaySource, GatewayTls, Place, SourceKind};
 pub use nats::{Nats, Server, Tls};
 pub use outgoing::{Credential, Http, SecretUse};
 pub use plugin::Override;
 pub use secret::Secret;
+pub use trust::{Trust, key as public_key};
 
 /// Why the daemon's file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -110,6 +112,8 @@ pub struct Config {
     pub http: Http,
     /// `[secret.<name>]`, by name.
     pub secrets: BTreeMap<String, SecretUse>,
+    /// Whose plug-ins are run.
+    pub trust: Trust,
     /// `[plugin.<name>]`, by name; see [`Config::apply`].
     pub plugins: BTreeMap<String, Override>,
 }
@@ -267,6 +271,7 @@ impl Default for Config {
             telemetry: Telemetry::default(),
             http: Http::default(),
             secrets: BTreeMap::new(),
+            trust: Trust::default(),
             plugins: BTreeMap::new(),
         }
     }

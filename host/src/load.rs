@@ -7,6 +7,7 @@ use crate::manifest::{self, Manifest};
 use crate::plugin::bounds::MAX_FILE;
 use crate::plugin::generation;
 use crate::plugin::package;
+use crate::plugin::signature;
 
 /// Why a file is not run.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +21,17 @@ pub enum Error {
     /// Not a plug-in at all.
     #[error(transparent)]
     Package(#[from] package::Error),
+    /// Nobody who is trusted has signed it.
+    #[error(transparent)]
+    Signature(#[from] signature::Error),
+    /// The operator wants another build.
+    #[error("the build is {found}, and the daemon's file has digest = {pinned:?} for it")]
+    NotPinned {
+        /// This build.
+        found: String,
+        /// The one that is wanted.
+        pinned: String,
+    },
     /// Its manifest is wrong.
     #[error(transparent)]
     Manifest(#[from] manifest::Error),
@@ -58,8 +70,18 @@ pub fn open(file: &Path, config: &Config) -> Result<(Vec<u8>, Manifest), Error> 
 
 /// The manifest of a component from `place`, with the operator's words applied.
 pub fn manifest(bytes: &[u8], place: &str, config: &Config) -> Result<Manifest, Error> {
+    if config.trust.require_signature {
+        signature::check(bytes, &config.trust.keys)?;
+    }
     let text = package::manifest_text(bytes)?;
     let manifest = manifest::parse(&text, &format!("{place}:plugin.toml"))?;
+    let words = config.overrides_for(&manifest.name);
+    if let Some(pinned) = words.and_then(|words| words.digest.clone()) {
+        let found = package::digest(bytes);
+        if found != pinned {
+            return Err(Error::NotPinned { found, pinned });
+        }
+    }
     let manifest = config.apply(manifest)?;
     check_supported(&manifest)?;
     Ok(manifest)

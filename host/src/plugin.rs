@@ -14,5 +14,6 @@ pub mod instance;
 pub mod lines;
 pub mod package;
 pub mod runners;
+pub mod signature;
 pub mod store;
 pub mod wasi;

@@ -76,7 +76,7 @@ fn check_grants(component: &[u8], manifest: &Manifest) -> anyhow::Result<()> {
 }
 
 /// Whoever watches the folder sees the old file or the new one, never a part.
-fn write(out: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+pub(super) fn write(out: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let folder = match out.parent() {
         Some(folder) if folder != Path::new("") => folder,
         _ => Path::new("."),

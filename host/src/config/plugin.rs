@@ -12,6 +12,8 @@ use crate::manifest::section::Section;
 use crate::manifest::subject::is_subset;
 use crate::manifest::{About, Capabilities, Conflict, Error as FileError, Manifest, Origin};
 
+const DIGEST: &str = "a digest such as sluice build prints it: \"sha256:\" and 64 hex digits";
+
 /// What the operator says about one plug-in.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Override {
@@ -24,6 +26,8 @@ pub struct Override {
     /// Line of each capability that is narrowed.
     lines: BTreeMap<&'static str, usize>,
     config: BTreeMap<String, String>,
+    /// The only build that is run.
+    pub digest: Option<String>,
 }
 
 /// Whether an origin is within another one.
@@ -94,6 +98,11 @@ impl Override {
                 .filter_map(|(key, line)| Some((key, line?)))
                 .collect(),
             config: raw::config(section, &raw.config)?,
+            digest: section.parsed("digest", &raw.digest, DIGEST, |text| {
+                let hex = text.strip_prefix("sha256:")?;
+                let is_digest = hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_hexdigit());
+                is_digest.then(|| text.to_ascii_lowercase())
+            })?,
         })
     }
 

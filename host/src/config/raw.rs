@@ -32,6 +32,8 @@ pub(super) struct RawConfig {
     #[serde(default)]
     pub(super) secret: BTreeMap<String, Spanned<RawSecret>>,
     #[serde(default)]
+    pub(super) plugins: RawPlugins,
+    #[serde(default)]
     pub(super) plugin: BTreeMap<String, Spanned<RawOverride>>,
 }
 
@@ -181,6 +183,13 @@ pub(super) struct RawHttp {
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
+pub(super) struct RawPlugins {
+    pub(super) require_signature: Leaf,
+    pub(super) trusted_keys: List,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
 pub(super) struct RawSecret {
     pub(super) origin: Leaf,
     pub(super) header: Leaf,
@@ -217,6 +226,7 @@ pub(super) struct RawOverride {
     pub(super) emit: List,
     pub(super) state: Leaf,
     pub(super) secrets: List,
+    pub(super) digest: Leaf,
     #[serde(default)]
     pub(super) config: BTreeMap<String, Spanned<toml::Value>>,
 }

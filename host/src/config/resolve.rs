@@ -41,6 +41,7 @@ pub(super) fn config(
         telemetry: file.telemetry(&raw.telemetry)?,
         http: file.http(&raw.http)?,
         secrets: file.secrets(&raw.secret)?,
+        trust: file.trust(&raw.plugins)?,
         plugins: file.plugins(&raw.plugin)?,
     })
 }
@@ -48,7 +49,7 @@ pub(super) fn config(
 /// What every table is resolved against.
 pub(super) struct File<'a> {
     pub(super) document: &'a Document,
-    folder: &'a Path,
+    pub(super) folder: &'a Path,
 }
 
 impl File<'_> {

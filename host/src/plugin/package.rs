@@ -174,37 +174,60 @@ fn misfit(error: impl std::fmt::Display) -> Error {
 
 /// Gives the component with the manifest in it, in place of one that was there.
 pub fn embed_manifest(component: &[u8], manifest_toml: &str) -> Result<Vec<u8>, Error> {
-    let mut packed = Vec::with_capacity(component.len() + manifest_toml.len() + 64);
+    let rest = without_section(component, MANIFEST_SECTION)?;
+    Ok(with_section(
+        &rest,
+        MANIFEST_SECTION,
+        manifest_toml.as_bytes(),
+    ))
+}
+
+/// The component and one more custom section.
+pub(super) fn with_section(component: &[u8], name: &str, data: &[u8]) -> Vec<u8> {
+    let mut packed = component.to_vec();
+    CustomSection {
+        name: name.into(),
+        data: data.into(),
+    }
+    .append_to_component(&mut packed);
+    packed
+}
+
+/// The component without its custom sections of this name.
+pub(super) fn without_section(component: &[u8], name: &str) -> Result<Vec<u8>, Error> {
+    let mut packed = Vec::with_capacity(component.len());
     packed.extend_from_slice(Component::HEADER.as_slice());
     for section in component_sections(component)? {
-        if section.custom_name()? != Some(MANIFEST_SECTION) {
+        if section.custom_name()? != Some(name) {
             packed.extend_from_slice(section.whole);
         }
     }
-    CustomSection {
-        name: MANIFEST_SECTION.into(),
-        data: manifest_toml.as_bytes().into(),
-    }
-    .append_to_component(&mut packed);
     Ok(packed)
+}
+
+/// What the component's custom sections of this name hold.
+pub(super) fn custom_sections<'a>(component: &'a [u8], name: &str) -> Result<Vec<&'a [u8]>, Error> {
+    let mut found = Vec::new();
+    for section in component_sections(component)? {
+        if section.custom_name()? == Some(name) {
+            let mut content = section.content;
+            content.read_string()?;
+            let rest = content.bytes_remaining();
+            found.push(content.read_bytes(rest)?);
+        }
+    }
+    Ok(found)
 }
 
 /// The text of the manifest that the component carries.
 pub fn manifest_text(component: &[u8]) -> Result<String, Error> {
-    for section in component_sections(component)? {
-        if section.custom_name()? == Some(MANIFEST_SECTION) {
-            let mut content = section.content;
-            content.read_string()?;
-            let rest = content.bytes_remaining();
-            let text = std::str::from_utf8(content.read_bytes(rest)?);
-            return text
-                .map(str::to_owned)
-                .map_err(|error| Error::ManifestNotUtf8 {
-                    valid_up_to: error.valid_up_to(),
-                });
-        }
-    }
-    Err(Error::NoManifest)
+    let found = custom_sections(component, MANIFEST_SECTION)?;
+    let bytes = found.first().ok_or(Error::NoManifest)?;
+    let text = std::str::from_utf8(bytes);
+    text.map(str::to_owned)
+        .map_err(|error| Error::ManifestNotUtf8 {
+            valid_up_to: error.valid_up_to(),
+        })
 }
 
 /// What the component wants from its host: the names of all its imports, in its own
