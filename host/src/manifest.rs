@@ -30,6 +30,8 @@ pub struct Manifest {
     pub name: String,
     /// Of the author's choosing, 1 to 63 of `[A-Za-z0-9.+-]`.
     pub version: String,
+    /// Of its state; another one starts clean. 1 when nothing is said.
+    pub state_version: u16,
     /// Which events the plug-in gets.
     pub subscribe: Subscribe,
     /// How it gets them.
@@ -216,11 +218,15 @@ pub fn parse(text: &str, origin: &str) -> Result<Manifest, Error> {
         name,
     };
 
-    let (name, version) = identity(at("[plugin]"), &raw.plugin.unwrap_or_default())?;
+    let raw_plugin = raw.plugin.unwrap_or_default();
+    let (name, version) = identity(at("[plugin]"), &raw_plugin)?;
+    let state_version =
+        at("[plugin]").whole("state_version", &raw_plugin.state_version, 1..=u16::MAX)?;
     let raw_subscribe = raw.subscribe.unwrap_or_default();
     let manifest = Manifest {
         name,
         version,
+        state_version: state_version.unwrap_or(1),
         subscribe: subscribe(at("[subscribe]"), &raw_subscribe)?,
         delivery: DeliveryWords::read(at("[delivery]"), &raw.delivery)?.over(Delivery::default()),
         retry: RetryWords::read(at("[retry]"), &raw.retry)?.over(Retry::default()),

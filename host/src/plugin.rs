@@ -15,5 +15,6 @@ pub mod lines;
 pub mod package;
 pub mod runners;
 pub mod signature;
+pub mod state_version;
 pub mod store;
 pub mod wasi;

@@ -6,8 +6,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 use sluicegate_tests::checks::Verdict;
+use sluicegate_tests::component::{manifest, with_manifest};
 use sluicegate_tests::events::{publish, series};
-use sluicegate_tests::outputs::{wait_dead_letters, wait_echoes};
+use sluicegate_tests::outputs::{state, wait_dead_letters, wait_echoes};
 use sluicegate_tests::sluice::sluice;
 use sluicegate_tests::stamped::{build, load, named, refused, runs, stamps};
 use sluicegate_tests::{Host, Input, Stage, environment, until, within};
@@ -258,5 +259,54 @@ fn a_dead_letter_says_which_build_it_was() -> Result<()> {
             .collect();
         ensure!(versions? == ["1.0.0", "2.0.0"], "{letters:?}");
         Ok(())
+    })
+}
+
+#[test]
+fn a_new_version_of_the_state_starts_clean_and_the_old_one_is_found_again() -> Result<()> {
+    within(90, async {
+        let stage = Stage::with(&["count"], "").await?;
+        let component = std::fs::read(environment::guest("count")?)?;
+        let words = manifest(&component)?;
+        let second = words.replace("[subscribe]", "state_version = 2\n[subscribe]");
+        let third = words.replace("[subscribe]", "state_version = 0\n[subscribe]");
+        // As it stands in the ledger's subjects.
+        let mut expected = [("total", 0_u64), ("%1F2%1Ftotal", 0)];
+        for (round, (text, version, events)) in [
+            (&words, 0, 3),
+            (&second, 1, 2),
+            (&words, 0, 4),
+            (&second, 1, 1),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            if 0 < round {
+                let file = with_manifest(&component, text)?;
+                stage.host.put_plugin("count.wasm", &file)?;
+                until("the build to take over", 20, async || {
+                    let metrics = stage.host.metrics().await?;
+                    let reloads =
+                        metrics.sum("sluicegate_reloads_total", &[("plugin", "count")])?;
+                    ensure!(reloads == round as f64, "{reloads} reloads");
+                    Ok(())
+                })
+                .await?;
+            }
+            publish(&stage.jetstream, &series(&format!("r{round}"), events)).await?;
+            let (key, total) = expected.get_mut(version).context("two versions")?;
+            *total += events;
+            let (key, total) = (*key, total.to_string());
+            until(&format!("{total} under {key}"), 20, async || {
+                let found = state(&stage.jetstream, "count", key).await?;
+                let found = found.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+                ensure!(found.as_deref() == Some(&*total), "{found:?}");
+                Ok(())
+            })
+            .await?;
+        }
+        let wrong = with_manifest(&component, &third)?;
+        stage.host.put_plugin("count.wasm", &wrong)?;
+        refused(&stage.host, &["count.wasm", "state_version"]).await
     })
 }

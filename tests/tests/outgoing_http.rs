@@ -47,7 +47,13 @@ impl Scene {
         let server = Dataverse::start(&identity, "https://127.0.0.1:1/elsewhere").await?;
         let component = std::fs::read(environment::guest("calls")?)?;
         let mut grants = vec![server.origin()];
-        grants.extend(words.grants.iter().map(ToString::to_string));
+        let port = server.port.to_string();
+        grants.extend(
+            words
+                .grants
+                .iter()
+                .map(|grant| grant.replace("{port}", &port)),
+        );
         let granted = format!("http = {grants:?}\n{}", words.more);
         let text = manifest(&component)?.replace("http = [\"https://localhost:1\"]", &granted);
         let broker = Broker::start().await?;
@@ -202,15 +208,22 @@ fn a_certificate_that_is_wrong_ends_the_request() -> Result<()> {
             ensure!(error.contains("TlsCertificateError"), "{report:?}");
         }
         ensure!(unknown.seen().is_empty(), "{:?}", unknown.seen());
-        // Of the right authority, but for another name.
-        let scene = Scene::of(&Words::default()).await?;
-        let (port, granted) = (scene.server.port, scene.get("/api/x"));
-        let [right] = scene
-            .call(&[granted])
+        // Of an authority that is trusted, but for another name.
+        let words = Words {
+            grants: &["https://127.0.0.1:{port}"],
+            ..Words::default()
+        };
+        let scene = Scene::of(&words).await?;
+        let other = json!({ "url": format!("https://127.0.0.1:{}/api/x", scene.server.port) });
+        let [right, wrong] = scene
+            .call(&[scene.get("/api/x"), other])
             .await?
             .try_into()
-            .map_err(|_| anyhow::anyhow!("one report"))?;
-        ensure!(right.status == Some(200), "{port}: {right:?}");
+            .map_err(|_| anyhow::anyhow!("two reports"))?;
+        ensure!(right.status == Some(200), "{right:?}");
+        let error = wrong.error.as_deref().unwrap_or_default();
+        ensure!(error.contains("TlsCertificateError"), "{wrong:?}");
+        ensure!(scene.server.seen().len() == 1, "{:?}", scene.server.seen());
         Ok(())
     })
 }

@@ -11,7 +11,7 @@ use crate::run;
 use crate::setup;
 
 /// Those that exist, in the order in which all of them run.
-const NAMES: [&str; 2] = ["gateway", "ledger"];
+const NAMES: [&str; 3] = ["gateway", "ledger", "neighbours"];
 
 /// What to measure.
 pub(crate) struct Args {
@@ -95,7 +95,7 @@ mod tests {
         let wrong = |words: &[&str]| Args::read(words).err().unwrap();
         assert_eq!(
             wrong(&["gatway"]),
-            "there is no benchmark `gatway`; there is: gateway, ledger"
+            "there is no benchmark `gatway`; there is: gateway, ledger, neighbours"
         );
         assert_eq!(wrong(&["--quikc"]), "`bench` has no option --quikc");
     }

@@ -32,7 +32,7 @@ Usage: cargo xtask VERB
   demo                        run a host on a broker of its own and show what it does
                               with some 40 events
   bench [--quick] [NAME...]   measure a release build; exit 1 when a target is not met.
-                              NAME: gateway, ledger
+                              NAME: gateway, ledger, neighbours
   tidy                        check prose and structure, one line a finding
 ";
 

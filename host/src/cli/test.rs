@@ -20,6 +20,7 @@ use crate::plugin::emit::idempotency_key;
 use crate::plugin::engine::Engine;
 use crate::plugin::generation::Generation;
 use crate::plugin::instance::Call;
+use crate::plugin::state_version::of_plugin;
 use crate::plugin::store::Staged;
 
 #[derive(Debug, clap::Args)]
@@ -118,7 +119,7 @@ fn accept(state: &StateCache, staged: &Staged) -> anyhow::Result<Changes> {
     for (key, new) in &staged.writes {
         let (old, _) = state.get(key, Duration::ZERO)?;
         changes.push((
-            key.clone(),
+            of_plugin(key).to_owned(),
             old.as_deref().map(text),
             new.as_deref().map(text),
         ));

@@ -39,6 +39,7 @@ pub(super) struct RawManifest {
 pub(super) struct RawPlugin {
     pub(super) name: Leaf,
     pub(super) version: Leaf,
+    pub(super) state_version: Leaf,
 }
 
 #[derive(Deserialize, Default)]

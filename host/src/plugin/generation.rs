@@ -165,6 +165,7 @@ impl Generation {
                 staged: Staged::default(),
                 lines: Arc::new(Lines::new(Arc::clone(&self.labels))),
                 wasi: None,
+                state_version: self.manifest.state_version,
                 requests: Requests::new(self.http.clone(), deadline),
                 config: Arc::clone(&self.config),
                 emit: Arc::clone(&self.emit),

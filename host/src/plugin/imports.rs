@@ -6,6 +6,7 @@ use tracing::Level;
 use super::bindings::sluicegate::plugin::{config, log, outbox, state, types};
 use super::convert;
 use super::emit;
+use super::state_version;
 use super::store::{Abort, MAX_EMITTED, MAX_KEY, MAX_VALUE, StoreData, patience};
 
 impl types::Host for StoreData {}
@@ -32,7 +33,7 @@ impl config::Host for StoreData {
 
 impl state::Host for StoreData {
     fn get(&mut self, key: String) -> wasmtime::Result<Option<Vec<u8>>> {
-        check_key(&key)?;
+        let key = self.state_key(key)?;
         if let Some(written) = self.staged.writes.get(&key) {
             return Ok(written.as_deref().map(<[u8]>::to_vec));
         }
@@ -46,19 +47,20 @@ impl state::Host for StoreData {
     }
 
     fn put(&mut self, key: String, value: Vec<u8>) -> wasmtime::Result<()> {
-        check_key(&key)?;
+        let key = self.state_key(key)?;
         self.call()?;
         if MAX_VALUE < value.len() {
             let size = value.len();
             return Err(limit(format!(
-                "the value of state key {key:?} has {size} bytes; {MAX_VALUE} are allowed"
+                "the value of state key {:?} has {size} bytes; {MAX_VALUE} are allowed",
+                state_version::of_plugin(&key)
             )));
         }
         Ok(self.write(key, Some(Bytes::from(value)))?)
     }
 
     fn delete(&mut self, key: String) -> wasmtime::Result<()> {
-        check_key(&key)?;
+        let key = self.state_key(key)?;
         self.call()?;
         Ok(self.write(key, None)?)
     }
@@ -81,14 +83,17 @@ impl outbox::Host for StoreData {
     }
 }
 
-fn check_key(key: &str) -> wasmtime::Result<()> {
-    if key.is_empty() || MAX_KEY < key.len() {
-        let length = key.len();
-        return Err(limit(format!(
-            "a state key has {length} bytes; 1 to {MAX_KEY} are allowed"
-        )));
+impl StoreData {
+    /// The key in the ledger.
+    fn state_key(&self, key: String) -> wasmtime::Result<String> {
+        if key.is_empty() || MAX_KEY < key.len() {
+            let length = key.len();
+            return Err(limit(format!(
+                "a state key has {length} bytes; 1 to {MAX_KEY} are allowed"
+            )));
+        }
+        Ok(state_version::in_ledger(self.state_version, key))
     }
-    Ok(())
 }
 
 fn limit(text: String) -> wasmtime::Error {

@@ -118,6 +118,8 @@ pub struct StoreData {
     pub wasi: Option<Wasi>,
     /// What it may send, and has sent.
     pub(super) requests: Requests,
+    /// Of its state.
+    pub state_version: u16,
     /// The plug-in's config.
     pub config: Arc<BTreeMap<String, String>>,
     /// Granted subjects for emitted events.

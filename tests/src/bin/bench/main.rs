@@ -13,6 +13,7 @@ mod http;
 mod ledger;
 mod load;
 mod machine;
+mod neighbours;
 mod report;
 mod sluice;
 mod store;
@@ -50,6 +51,7 @@ async fn run() -> Result<bool> {
     let report = match name.as_str() {
         "gateway" => gateway::run(quick).await?,
         "ledger" => ledger::run(quick).await?,
+        "neighbours" => neighbours::run(quick).await?,
         _ => bail!(usage),
     };
     report.print();
