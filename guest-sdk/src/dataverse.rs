@@ -1,8 +1,9 @@
 //! Takes a row and its columns, gives a request to Dataverse's Web API that writes it, once.
 //!
-//! **It builds requests and sends none.** This version gives plug-ins no HTTP. Until it does, a
-//! [`Request`] can leave as an event's data, for a program that may write to Dataverse: it has
-//! only to put the environment's address before the path, and to add its token.
+//! **It builds requests and sends none.** A plug-in that is granted the environment's origin can
+//! send one through `wasi:http`, and the host adds the token (`docs/writing-a-plugin.md`, "Calling
+//! other systems"). Or a [`Request`] leaves as an event's data, for a program that may write to
+//! Dataverse: it has only to put the environment's address before the path, and to add its token.
 //!
 //! ```
 //! use sluicegate_guest::dataverse::{Row, Upsert};
