@@ -63,13 +63,13 @@ enum Verb {
     /// Give a plug-in to every host, at once or for a share of the keys first.
     Deploy(deploy::Args),
     /// Take a canary back, or else go back to the build that was deployed before.
-    Rollback(rollback::Args),
+    Rollback(following::About),
     /// Have each host run what its folder has, in place of what was deployed.
-    Undeploy(rollback::Args),
+    Undeploy(following::About),
     /// Begin no call of a plug-in any more, on any host; nothing is lost meanwhile.
-    Pause(pause::Args),
+    Pause(following::About),
     /// Go on with a plug-in that was paused.
-    Resume(pause::Args),
+    Resume(following::About),
     /// Which hosts are there, and which partitions each runs.
     Hosts(hosts::Arguments),
 }

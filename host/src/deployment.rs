@@ -170,6 +170,11 @@ pub fn label_of_canary(plugin: &str) -> String {
     format!("{plugin} (canary)")
 }
 
+/// What a host calls a plug-in's file that does not run because the plug-in is deployed.
+pub fn label_of_file(plugin: &str) -> String {
+    format!("{plugin} (folder)")
+}
+
 /// The plug-in that a subject of the bucket is about.
 pub fn plugin(subject: &str) -> Option<&str> {
     subject.strip_prefix(WISHES)

@@ -213,7 +213,7 @@ fn write_attributes<R, V: BinarySerializer<R>>(event: &Event, serializer: V) -> 
 }
 
 /// Those that the event has, without `specversion`.
-fn core_attributes(event: &Event) -> impl Iterator<Item = (&'static str, &str)> {
+pub(crate) fn core_attributes(event: &Event) -> impl Iterator<Item = (&'static str, &str)> {
     let core = [
         Some(&event.id),
         Some(&event.source),

@@ -8,6 +8,7 @@ use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
+use crate::broker::Broker;
 use crate::environment;
 use crate::process::command;
 
@@ -98,6 +99,15 @@ impl Said {
 /// When it cannot be run or takes more than a minute.
 pub async fn sluice(arguments: &[&str]) -> Result<Said> {
     sluice_with_input(arguments, b"").await
+}
+
+/// Runs `sluice` with `arguments`, on this broker.
+///
+/// # Errors
+/// When it cannot be run or takes more than a minute.
+pub async fn sluice_on(broker: &Broker, arguments: &[&str]) -> Result<Said> {
+    let url = broker.url();
+    sluice(&[arguments, &["--nats", &url]].concat()).await
 }
 
 /// Runs `sluice` with `arguments` and `input` on standard input.

@@ -9,15 +9,10 @@ use serde_json::{Value, json};
 use sluicegate_tests::checks::Verdict;
 use sluicegate_tests::events::{publish, series};
 use sluicegate_tests::outputs::{count, wait_dead_letters, wait_echoes};
-use sluicegate_tests::sluice::{Said, sluice};
+use sluicegate_tests::sluice::sluice_on as said;
 use sluicegate_tests::stamped::{file, refused, runs, stamps};
 use sluicegate_tests::{Broker, Fleet, Input, Stage, until, within};
 use tempfile::TempDir;
-
-async fn said(broker: &Broker, arguments: &[&str]) -> Result<Said> {
-    let url = broker.url();
-    sluice(&[arguments, &["--nats", &url]].concat()).await
-}
 
 /// Events of `keys` keys, `each` of every one.
 fn many(name: &str, keys: u64, each: u64) -> Vec<Input> {

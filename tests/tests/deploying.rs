@@ -7,15 +7,10 @@ use serde_json::{Value, json};
 use sluicegate_tests::checks::Verdict;
 use sluicegate_tests::events::{publish, series};
 use sluicegate_tests::outputs::{ECHOES, count, echoes, wait_echoes};
-use sluicegate_tests::sluice::{Said, sluice};
+use sluicegate_tests::sluice::sluice_on as said;
 use sluicegate_tests::stamped::{asked, file, load, named, refused, runs};
 use sluicegate_tests::{Broker, Fleet, Setup, Stage, until, within};
 use tokio::sync::watch;
-
-async fn said(broker: &Broker, arguments: &[&str]) -> Result<Said> {
-    let url = broker.url();
-    sluice(&[arguments, &["--nats", &url]].concat()).await
-}
 
 /// What each host says of `stamp`: host and entry.
 async fn shown(broker: &Broker) -> Result<Vec<(String, Value)>> {
@@ -107,6 +102,15 @@ fn what_is_deployed_goes_before_the_folder_until_it_is_undeployed() -> Result<()
         said(broker, &["deploy", &b]).await?.ok()?;
         ensure!(asked(jetstream, "next").await? == "b", "the folder's ran");
         refused(&stage.host, &["stamp.wasm", "sluice undeploy stamp"]).await?;
+        // What is wrong with a file is told all the while, whatever else is said of the plug-in.
+        stage.host.put_plugin("stamp.wasm", b"no component")?;
+        refused(&stage.host, &["/stamp.wasm", "not WebAssembly"]).await?;
+        for verb in ["pause", "resume"] {
+            said(broker, &[verb, "stamp"]).await?.ok()?;
+            let (_, body) = stage.host.admin("/readyz").await?;
+            let told = ["/stamp.wasm\":\"not WebAssembly", "stamp (folder)"];
+            ensure!(told.iter().all(|part| body.contains(part)), "{body}");
+        }
         // A newer file does not come between.
         stage.host.put_plugin("stamp.wasm", &named("c")?)?;
         until("the file to be loaded", 20, async || {

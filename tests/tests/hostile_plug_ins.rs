@@ -199,7 +199,7 @@ fn what_cannot_be_run_in_bounds_is_refused_at_load_and_says_why() -> Result<()> 
         ensure!(names.count() == 7, "{refused:?}");
         publish(&stage.jetstream, &series("a", 5)).await?;
         wait_echoes(&stage.jetstream, 5, 20).await?;
-        // The next look leaves them alone.
+        // And nothing of them is left in memory.
         let compiled = stage.host.resident_bytes()?;
         ensure!(compiled < 1 << 30, "{compiled} bytes");
         Ok(())

@@ -5,14 +5,11 @@ use serde_json::Value;
 use sluicegate_tests::component::{manifest, with_manifest};
 use sluicegate_tests::events::{publish, series};
 use sluicegate_tests::outputs::wait_echoes;
-use sluicegate_tests::sluice::{Said, sluice};
+use sluicegate_tests::sluice::{Said, sluice_on};
 use sluicegate_tests::{Fleet, environment, until, within};
 
 async fn plugins(fleet: &Fleet, more: &[&str]) -> Result<Said> {
-    let url = fleet.broker.url();
-    let mut arguments = vec!["plugins", "--nats", &url];
-    arguments.extend(more);
-    sluice(&arguments).await
+    sluice_on(&fleet.broker, &[&["plugins"], more].concat()).await
 }
 
 /// What each host says of `stamp`, by the host's name.

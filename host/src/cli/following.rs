@@ -8,6 +8,7 @@ use anyhow::bail;
 use async_nats::jetstream::Context;
 use tokio::time::{Instant, sleep};
 
+use super::connect::Target;
 use super::output::line;
 use super::plugins::answers;
 use crate::roster::{Answer, Entry};
@@ -23,6 +24,17 @@ pub(super) enum Does {
     NotYet,
     /// It will not, and says why.
     Refuses(String),
+}
+
+/// A plug-in, and what the hosts are to do about it.
+#[derive(Debug, clap::Args)]
+pub(super) struct About {
+    /// The plug-in.
+    pub(super) plugin: String,
+    #[command(flatten)]
+    pub(super) patience: Patience,
+    #[command(flatten)]
+    pub(super) target: Target,
 }
 
 /// How long to wait for the hosts.

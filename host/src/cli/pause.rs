@@ -2,21 +2,10 @@
 
 use std::process::ExitCode;
 
-use super::connect::Target;
-use super::following::{Does, Patience, entry, known, wait};
+use super::following::{About, Does, entry, known, wait};
 use crate::deployment;
 
-#[derive(Debug, clap::Args)]
-pub(super) struct Args {
-    /// The plug-in.
-    plugin: String,
-    #[command(flatten)]
-    patience: Patience,
-    #[command(flatten)]
-    target: Target,
-}
-
-pub(super) async fn run(args: Args, paused: bool) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(args: About, paused: bool) -> anyhow::Result<ExitCode> {
     let context = args.target.connect().await?;
     let plugin = &args.plugin;
     known(&context, plugin).await?;

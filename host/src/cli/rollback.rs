@@ -4,23 +4,12 @@ use std::process::ExitCode;
 
 use anyhow::anyhow;
 
-use super::connect::Target;
 use super::deploy::{follow, tidy, went};
-use super::following::Patience;
+use super::following::About;
 use crate::deployment::{self, Components};
 
-#[derive(Debug, clap::Args)]
-pub(super) struct Args {
-    /// The plug-in.
-    plugin: String,
-    #[command(flatten)]
-    patience: Patience,
-    #[command(flatten)]
-    target: Target,
-}
-
 /// Takes a canary back, or else goes back to the build that was deployed before.
-pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(args: About) -> anyhow::Result<ExitCode> {
     let context = args.target.connect().await?;
     let plugin = &args.plugin;
     let mut gone = None;
@@ -46,7 +35,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 /// Nothing is deployed any more.
-pub(super) async fn undeploy(args: Args) -> anyhow::Result<ExitCode> {
+pub(super) async fn undeploy(args: About) -> anyhow::Result<ExitCode> {
     let context = args.target.connect().await?;
     let plugin = &args.plugin;
     let changed = deployment::change(&context, plugin, |wish| {

@@ -145,21 +145,20 @@ impl Plugins {
         }
     }
 
-    /// A file whose plug-in is deployed does not run.
+    /// A file whose plug-in is deployed does not run. Said by a name of its own: the file may be
+    /// refused for a reason of its own.
     fn say_what_is_hidden(&self, plugin: &str, known: &Known) {
-        let Some((_, file)) = &known.found else {
-            return;
-        };
         let health = &self.owning.shared.health;
-        match &known.ordered {
-            Some(Order { build: Some(_), .. }) => health.refused(
-                file.clone(),
+        let label = deployment::label_of_file(plugin);
+        match (&known.found, &known.ordered) {
+            (Some((_, file)), Some(Order { build: Some(_), .. })) => health.refused(
+                label,
                 format!(
-                    "{plugin} is deployed, and that goes before the folder; `sluice undeploy \
-                     {plugin}` has the file run"
+                    "{file} does not run: {plugin} is deployed, and that goes before the folder; \
+                     `sluice undeploy {plugin}` has the file run"
                 ),
             ),
-            Some(Order { build: None, .. }) | None => health.accepted(file),
+            (Some(_) | None, _) => health.accepted(&label),
         }
     }
 

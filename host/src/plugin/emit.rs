@@ -4,6 +4,7 @@ use sha2::{Digest, Sha256};
 use sluicegate_d365::slot;
 
 use super::store::{Abort, CallContext, Emitted, Labels, MAX_VALUE};
+use crate::encode::core_attributes;
 use crate::event::{AttributeValue, Event};
 use crate::manifest::subject_matches;
 
@@ -100,16 +101,7 @@ pub fn size(event: &Event) -> usize {
 }
 
 fn attributes(event: &Event) -> usize {
-    let own = [
-        Some(&event.id),
-        Some(&event.source),
-        Some(&event.event_type),
-        event.subject.as_ref(),
-        event.time.as_ref(),
-        event.datacontenttype.as_ref(),
-        event.dataschema.as_ref(),
-    ];
-    let own = own.into_iter().flatten().map(String::len);
+    let own = core_attributes(event).map(|(_, value)| value.len());
     let extensions = event.extensions.iter();
     let extensions = extensions.map(|(name, value)| {
         let value = match value {

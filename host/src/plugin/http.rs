@@ -308,6 +308,25 @@ mod tests {
         Http::new(&outgoing, &manifest, &labels)
     }
 
+    /// As a name of the internet whose answer leads inside.
+    #[tokio::test]
+    async fn a_name_that_stands_for_a_private_address_is_not_connected_to() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let http = http(&["http://contoso.com"]);
+        let place = Origin::parse(&format!("http://localhost:{port}")).expect("an origin");
+        let body = Full::new(Bytes::new()).map_err(|never| match never {});
+        let request = Request::get(place.to_string()).body(body.boxed_unsync());
+        let end = Instant::now() + Duration::from_secs(10);
+        let sent = http.send(request.expect("a request"), place, end).await;
+        let error = sent.expect_err("refused");
+        assert!(matches!(error, Error::DestinationIpProhibited), "{error:?}");
+        let connected = tokio::time::timeout(Duration::ZERO, listener.accept()).await;
+        assert!(connected.is_err(), "it was connected to");
+    }
+
     #[test]
     fn only_what_is_granted_is_sent() {
         let http = http(&["https://contoso.com/api", "http://127.0.0.1:8080"]);

@@ -153,7 +153,7 @@ pub fn link(linker: &mut Linker<StoreData>) -> wasmtime::Result<()> {
     // Ours in place of these: waiting ends with the call, and random comes in small pieces.
     linker.allow_shadowing(true);
     bindings::sync::io::poll::add_to_linker::<_, poll::HasWaits>(linker, poll::waits)?;
-    bindings::sync::io::streams::add_to_linker::<_, streams::HasStreams>(linker, streams::streams)?;
+    bindings::sync::io::streams::add_to_linker::<_, poll::HasWaits>(linker, poll::waits)?;
     bindings::random::random::add_to_linker::<_, random::HasRandom>(linker, |_| random::Random)?;
     bindings::random::insecure::add_to_linker::<_, random::HasRandom>(linker, |_| random::Random)?;
     linker.allow_shadowing(false);

@@ -186,3 +186,25 @@ impl Credential {
             .map_err(|error| error.to_string())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::plugin::http::client::{Reach, client, trust};
+
+    #[tokio::test]
+    async fn a_bearer_token_is_sent_as_one_and_shown_to_nobody() {
+        let text = "[secret.crm]\norigin = \"https://a.com\"\nbearer = \"${KEY}\"\n";
+        let lookup = |_: &str| Some("k3y".to_owned());
+        let folder = std::path::Path::new("");
+        let config = Config::parse(text, "sluice.toml", folder, &lookup).expect("a config");
+        let secret = config.secrets.get("crm").expect("the secret");
+        let trust = trust(None).expect("trust");
+        let credential = Credential::new("crm", secret, client(&trust, Reach::Anywhere));
+        assert_eq!(credential.header_name(), AUTHORIZATION);
+        let header = credential.header().await.expect("a header");
+        assert_eq!(header.as_bytes(), b"Bearer k3y");
+        assert!(!format!("{header:?} {secret:?}").contains("k3y"));
+    }
+}

@@ -14,8 +14,8 @@ use crate::plugin::store::{Abort, StoreData};
 
 /// The waits of one instance.
 pub(super) struct Waits<'a> {
-    table: &'a mut ResourceTable,
-    deadline: Instant,
+    pub(super) table: &'a mut ResourceTable,
+    pub(super) deadline: Instant,
 }
 
 /// Names [`Waits`] for the linker.

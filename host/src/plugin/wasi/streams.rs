@@ -3,33 +3,14 @@
 use std::future::Future;
 
 use tokio::time::{Instant, timeout_at};
-use wasmtime::component::{HasData, Resource, ResourceTable};
-use wasmtime_wasi::WasiView as _;
+use wasmtime::component::Resource;
 use wasmtime_wasi::p2::bindings::io::streams as waiting;
 use wasmtime_wasi::p2::bindings::sync::io::streams::{self, InputStream, OutputStream};
 use wasmtime_wasi::p2::{DynPollable, StreamError, StreamResult};
 use wasmtime_wasi::runtime::in_tokio;
 
-use crate::plugin::store::{Abort, StoreData};
-
-/// The streams of one instance.
-pub(super) struct Streams<'a> {
-    table: &'a mut ResourceTable,
-    deadline: Instant,
-}
-
-/// Names [`Streams`] for the linker.
-pub(super) struct HasStreams;
-
-impl HasData for HasStreams {
-    type Data<'a> = Streams<'a>;
-}
-
-pub(super) fn streams(data: &mut StoreData) -> Streams<'_> {
-    let deadline = data.deadline;
-    let table = data.ctx().table;
-    Streams { table, deadline }
-}
+use super::poll::Waits;
+use crate::plugin::store::Abort;
 
 /// A server that neither reads nor writes keeps nobody beyond the call.
 fn until<T>(deadline: Instant, wait: impl Future<Output = StreamResult<T>>) -> StreamResult<T> {
@@ -37,7 +18,7 @@ fn until<T>(deadline: Instant, wait: impl Future<Output = StreamResult<T>>) -> S
         .unwrap_or_else(|_| Err(StreamError::Trap(Abort::Deadline.into())))
 }
 
-impl streams::Host for Streams<'_> {
+impl streams::Host for Waits<'_> {
     fn convert_stream_error(
         &mut self,
         error: StreamError,
@@ -46,7 +27,7 @@ impl streams::Host for Streams<'_> {
     }
 }
 
-impl streams::HostInputStream for Streams<'_> {
+impl streams::HostInputStream for Waits<'_> {
     fn read(&mut self, stream: Resource<InputStream>, len: u64) -> StreamResult<Vec<u8>> {
         streams::HostInputStream::read(self.table, stream, len)
     }
@@ -77,7 +58,7 @@ impl streams::HostInputStream for Streams<'_> {
     }
 }
 
-impl streams::HostOutputStream for Streams<'_> {
+impl streams::HostOutputStream for Waits<'_> {
     fn check_write(&mut self, stream: Resource<OutputStream>) -> StreamResult<u64> {
         streams::HostOutputStream::check_write(self.table, stream)
     }
