@@ -1,8 +1,27 @@
 //! Takes a row and its columns, gives a request to Dataverse's Web API that writes it, once.
 //!
-//! **It builds requests and sends none.** A plug-in that is granted the environment's origin can
-//! send one through `wasi:http`, and the host adds the token (`docs/writing-a-plugin.md`, "Calling
-//! other systems"). Or a [`Request`] leaves as an event's data, for a program that may write to
+//! A plug-in that is granted the environment's origin sends it, and the host adds the token
+//! (`docs/writing-a-plugin.md`, "Calling other systems"). `?` makes a later call of 429 and of
+//! what may pass, and a dead letter of what cannot succeed (see [`http`](crate::http)).
+//!
+//! ```no_run
+//! use sluicegate_guest::dataverse::{Row, Upsert};
+//! use sluicegate_guest::*;
+//!
+//! #[consumer]
+//! fn handle(event: Event, delivery: Delivery) -> Outcome {
+//!     let order = event.business_event()?;
+//!     let number = order.text("SalesId").ok_or_else(|| reject("no SalesId in the event"))?;
+//!     Upsert::new(Row::by_key("salesorders", "new_number", number))
+//!         .set("new_confirmed", true)
+//!         .build()?
+//!         .to("https://contoso.crm.dynamics.com")
+//!         .send()?;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! Or a [`Request`] leaves as an event's data, for a program that may write to
 //! Dataverse: it has only to put the environment's address before the path, and to add its token.
 //!
 //! ```

@@ -1,18 +1,26 @@
 //! Takes what went wrong, gives what the host shall do about it.
 
+use std::any::Any;
 use std::error::Error;
 use std::fmt::{self, Display};
 use std::time::Duration;
 
+use crate::http;
+
 /// How a call ended: `Ok(())` makes what it staged take effect.
 pub type Outcome = Result<(), Failure>;
+
+/// What one key of an older version of the state becomes: no entry, one or several, each a key
+/// and its value. What `#[migrate]` goes on returns it.
+pub type Migrated = Result<Vec<(String, Vec<u8>)>, Failure>;
 
 /// Why the event was not handled. Nothing that the call staged takes effect.
 ///
 /// Any [`std::error::Error`] becomes [`Failure::Reject`] by `?`, with its sources in the
 /// message. The rule behind it: an error that follows from the event alone (its body does not
 /// parse, a member is missing) would come again on every attempt, so that retries only delay
-/// the dead letter. Where a later call can help, say so: `.map_err(retry)?`.
+/// the dead letter. Where a later call can help, say so: `.map_err(retry)?`. Of a request that
+/// was not answered with a success the status says so: see [`http`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {
     /// Call again later, by the retry policy of the manifest.
@@ -28,6 +36,15 @@ pub enum Failure {
         /// For the operator: what was wrong, where, and what to do.
         message: String,
     },
+}
+
+impl Failure {
+    /// What was wrong.
+    pub fn message(&self) -> &str {
+        match self {
+            Self::Retry { message, .. } | Self::Reject { message } => message,
+        }
+    }
 }
 
 /// A later call may succeed: try again by the manifest's `[retry]`.
@@ -53,16 +70,21 @@ pub fn reject(message: impl Display) -> Failure {
     }
 }
 
-impl<E: Error> From<E> for Failure {
+impl<E: Error + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
         let mut message = error.to_string();
+        let mut request = (&error as &dyn Any).downcast_ref::<http::Error>();
         let mut source = error.source();
         while let Some(cause) = source {
             message.push_str(": ");
             message.push_str(&cause.to_string());
+            request = request.or_else(|| cause.downcast_ref());
             source = cause.source();
         }
-        Self::Reject { message }
+        match request {
+            Some(request) => request.failure(message),
+            None => Self::Reject { message },
+        }
     }
 }
 

@@ -11,6 +11,6 @@ mod wasm;
 #[cfg(not(target_family = "wasm"))]
 pub(crate) use native::*;
 #[cfg(target_family = "wasm")]
-pub use wasm::handle;
-#[cfg(target_family = "wasm")]
 pub(crate) use wasm::*;
+#[cfg(target_family = "wasm")]
+pub use wasm::{handle, migrate};

@@ -61,6 +61,7 @@ mod failure;
 
 pub mod config;
 pub mod dataverse;
+pub mod http;
 pub mod log;
 pub mod outbox;
 pub mod state;
@@ -69,16 +70,33 @@ pub use attribute::Attribute;
 pub use builder::EventBuilder;
 pub use delivery::Delivery;
 pub use event::Event;
-pub use failure::{Failure, Outcome, reject, retry, retry_after};
+pub use failure::{Failure, Migrated, Outcome, reject, retry, retry_after};
 pub use sluicegate_d365 as d365;
 pub use sluicegate_guest_macros::consumer;
+/// # Example
+///
+/// ```
+/// use sluicegate_guest::*;
+///
+/// /// Version 1 kept a plain number, version 2 keeps an object.
+/// #[migrate]
+/// fn carry(_from: u16, key: String, value: Vec<u8>) -> Migrated {
+///     let total: u64 = std::str::from_utf8(&value)?.parse()?;
+///     Ok(vec![(key, format!(r#"{{"total":{total}}}"#).into_bytes())])
+/// }
+///
+/// let carried = carry(1, "account/7".to_owned(), b"42".to_vec())?;
+/// assert_eq!(carried, [("account/7".to_owned(), br#"{"total":42}"#.to_vec())]);
+/// # Ok::<(), Failure>(())
+/// ```
+pub use sluicegate_guest_macros::migrate;
 
 /// What `#[consumer]` expands to needs these; they are no part of the interface.
 #[cfg(target_family = "wasm")]
 #[doc(hidden)]
 pub mod __private {
     pub use crate::bindings::*;
-    pub use crate::host::handle;
+    pub use crate::host::{handle, migrate};
 }
 
 /// What `#[consumer]` expands to.
@@ -99,6 +117,42 @@ macro_rules! __export {
         }
 
         $crate::__private::export_consumer!(Plugin with_types_in $crate::__private);
+    };
+}
+
+/// What `#[migrate]` expands to.
+#[cfg(target_family = "wasm")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __export_migration {
+    ($migration:expr) => {
+        struct Migrating;
+
+        impl $crate::__private::migration::exports::sluicegate::plugin::migration::Guest
+            for Migrating
+        {
+            fn migrate(
+                from_version: u16,
+                key: String,
+                value: Vec<u8>,
+            ) -> Result<Vec<(String, Vec<u8>)>, String> {
+                $crate::__private::migrate(from_version, key, value, $migration)
+            }
+        }
+
+        $crate::__private::migration::export_migration!(
+            Migrating with_types_in $crate::__private::migration
+        );
+    };
+}
+
+/// What `#[migrate]` expands to: natively, a use of the function and no export.
+#[cfg(not(target_family = "wasm"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __export_migration {
+    ($migration:expr) => {
+        const _: fn(u16, String, Vec<u8>) -> $crate::Migrated = $migration;
     };
 }
 

@@ -25,6 +25,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::config;
+use crate::plugin::compiler;
 
 /// Dynamics 365 events to sandboxed WebAssembly plug-ins.
 #[derive(Debug, Parser)]
@@ -72,6 +73,9 @@ enum Verb {
     Resume(following::About),
     /// Which hosts are there, and which partitions each runs.
     Hosts(hosts::Arguments),
+    /// What `run` starts for each component that it has not compiled before.
+    #[command(name = compiler::VERB, hide = true)]
+    Compile(compiler::Bounds),
 }
 
 impl Cli {
@@ -102,6 +106,7 @@ impl Cli {
             Verb::Pause(args) => runtime.block_on(pause::run(args, true)),
             Verb::Resume(args) => runtime.block_on(pause::run(args, false)),
             Verb::Hosts(arguments) => runtime.block_on(hosts::run(arguments)),
+            Verb::Compile(bounds) => compiler::run(bounds).map(|()| ExitCode::SUCCESS),
         };
         // A call that does not come back must not keep the process.
         runtime.shutdown_background();

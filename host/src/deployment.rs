@@ -170,6 +170,11 @@ pub fn label_of_canary(plugin: &str) -> String {
     format!("{plugin} (canary)")
 }
 
+/// What a host calls a partition whose state it cannot carry over.
+pub fn label_of_state(partition: &str) -> String {
+    format!("{partition} (state)")
+}
+
 /// What a host calls a plug-in's file that does not run because the plug-in is deployed.
 pub fn label_of_file(plugin: &str) -> String {
     format!("{plugin} (folder)")

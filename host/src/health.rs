@@ -14,6 +14,8 @@ use serde::Serialize;
 pub enum Partition {
     /// Not claimed yet.
     Starting,
+    /// Claimed; state of another version is being carried over.
+    CarryingOver,
     /// Reads and commits.
     Running,
     /// Another host has it.
@@ -33,6 +35,7 @@ struct Inner {
     started: bool,
     draining: bool,
     partitions: BTreeMap<String, Partition>,
+    state_versions: BTreeMap<String, u16>,
     refused: BTreeMap<String, String>,
 }
 
@@ -77,9 +80,23 @@ impl Health {
         self.inner.lock().partitions.insert(name, state);
     }
 
+    /// A partition was begun, with state of this version.
+    pub fn runs(&self, name: String, state_version: u16) {
+        let mut inner = self.inner.lock();
+        inner.partitions.insert(name.clone(), Partition::Running);
+        inner.state_versions.insert(name, state_version);
+    }
+
+    /// The version of the state that a partition was begun with last.
+    pub fn state_version(&self, name: &str) -> Option<u16> {
+        self.inner.lock().state_versions.get(name).copied()
+    }
+
     /// A partition is not to run here at all.
     pub fn forget(&self, name: &str) {
-        self.inner.lock().partitions.remove(name);
+        let mut inner = self.inner.lock();
+        inner.partitions.remove(name);
+        inner.state_versions.remove(name);
     }
 
     /// All partitions are known now.
@@ -113,6 +130,9 @@ impl Health {
             match state {
                 Partition::Running | Partition::Elsewhere => {}
                 Partition::Starting => reasons.push(format!("partition {name} is starting")),
+                Partition::CarryingOver => {
+                    reasons.push(format!("partition {name} carries state over"));
+                }
             }
         }
         if inner.draining {

@@ -28,6 +28,7 @@ use crate::ledger::committer::Committer;
 use crate::load;
 use crate::metrics::Metrics;
 use crate::nats_server::{self, NatsServer};
+use crate::plugin::compiler::Compiler;
 use crate::plugin::http;
 use crate::roster::Roster;
 
@@ -120,8 +121,9 @@ struct Shared {
 
 impl Host {
     /// Binds the ports, checks the folders and loads the plug-ins. Errors are those that
-    /// waiting cannot mend; a broker that is away is waited for afterwards.
-    pub async fn bind(config: Config) -> Result<Self, Error> {
+    /// waiting cannot mend; a broker that is away is waited for afterwards. Plug-ins are compiled
+    /// by this process where there is no `compiler`.
+    pub async fn bind(config: Config, compiler: Option<Compiler>) -> Result<Self, Error> {
         let listen = config.admin.listen;
         let listener = TcpListener::bind(listen)
             .await
@@ -162,7 +164,7 @@ impl Host {
             let serving = gateway.serve(shared.tracker.clone(), shared.drain.clone());
             shared.tracker.spawn(serving)
         });
-        let found = look(&shared).await?;
+        let found = look(&shared, compiler).await?;
         let (drain, tracker) = (shared.drain.clone(), shared.tracker.clone());
         let name = shared.config.host.name.clone();
         let ports = (listener, accepting);

@@ -39,6 +39,8 @@ pub mod ledger;
 
 pub mod encode;
 
+pub mod carry_over;
+
 pub mod partition;
 
 pub mod ownership;

@@ -32,6 +32,8 @@ pub struct Manifest {
     pub version: String,
     /// Of its state; another one starts clean. 1 when nothing is said.
     pub state_version: u16,
+    /// The version whose state is carried over to it, by the plug-in's export `migrate`.
+    pub migrate_from: Option<u16>,
     /// Which events the plug-in gets.
     pub subscribe: Subscribe,
     /// How it gets them.
@@ -220,13 +222,13 @@ pub fn parse(text: &str, origin: &str) -> Result<Manifest, Error> {
 
     let raw_plugin = raw.plugin.unwrap_or_default();
     let (name, version) = identity(at("[plugin]"), &raw_plugin)?;
-    let state_version =
-        at("[plugin]").whole("state_version", &raw_plugin.state_version, 1..=u16::MAX)?;
+    let (state_version, migrate_from) = state(at("[plugin]"), &raw_plugin)?;
     let raw_subscribe = raw.subscribe.unwrap_or_default();
     let manifest = Manifest {
         name,
         version,
-        state_version: state_version.unwrap_or(1),
+        state_version,
+        migrate_from,
         subscribe: subscribe(at("[subscribe]"), &raw_subscribe)?,
         delivery: DeliveryWords::read(at("[delivery]"), &raw.delivery)?.over(Delivery::default()),
         retry: RetryWords::read(at("[retry]"), &raw.retry)?.over(Retry::default()),
@@ -278,6 +280,18 @@ fn identity(section: Section<'_>, raw: &raw::RawPlugin) -> Result<(String, Strin
         name.ok_or_else(|| section.missing("name", NAME))?,
         version.ok_or_else(|| section.missing("version", VERSION))?,
     ))
+}
+
+/// The version of the state, and the one that it is carried over from.
+fn state(section: Section<'_>, raw: &raw::RawPlugin) -> Result<(u16, Option<u16>), Error> {
+    let version = section.whole("state_version", &raw.state_version, 1..=u16::MAX)?;
+    let version = version.unwrap_or(1);
+    let from = section.whole("migrate_from", &raw.migrate_from, 1..=u16::MAX)?;
+    if from == Some(version) {
+        let reason = format!("found the plug-in's own state_version, {version}, expected another");
+        return Err(section.rule("migrate_from", raw.migrate_from.as_ref(), &reason));
+    }
+    Ok((version, from))
 }
 
 fn subscribe(section: Section<'_>, raw: &raw::RawSubscribe) -> Result<Subscribe, Error> {

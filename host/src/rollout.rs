@@ -104,10 +104,12 @@ impl Canary {
     }
 }
 
-/// Other events are read, or wait for each other, or wait for an operator: what lanes and
-/// cursor hold is not what the other build wants, and is to be made anew from the ledger.
+/// State is to be carried over, or other events are read, or wait for each other, or wait for an
+/// operator: what lanes and cursor hold is not what the other build wants, and is to be made anew
+/// from the ledger.
 pub fn needs_a_start(one: &Manifest, other: &Manifest) -> bool {
-    one.subscribe.subjects != other.subscribe.subjects
+    (other.migrate_from.is_some() && one.state_version != other.state_version)
+        || one.subscribe.subjects != other.subscribe.subjects
         || one.delivery.ordering != other.delivery.ordering
         || one.retry.on_exhausted != other.retry.on_exhausted
 }

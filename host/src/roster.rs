@@ -49,8 +49,14 @@ pub struct Entry {
     /// No call is begun.
     #[serde(default)]
     pub paused: bool,
+    /// Instances of the build, in a call or waiting for one.
+    #[serde(default)]
+    pub instances: usize,
     /// The partitions that run here, `credit-hold/0`.
     pub partitions: Vec<String>,
+    /// Those among them, or about to be, whose state the build has not carried over yet.
+    #[serde(default)]
+    pub carrying_over: Vec<String>,
     /// What it has done on this host since the host was started, and what it holds now.
     #[serde(flatten)]
     pub counts: Counts,
@@ -150,10 +156,10 @@ impl Roster {
 
     fn answer(&self, (host, host_id): (&str, &str), health: &Health, metrics: &Metrics) -> Answer {
         let readiness = health.readiness();
-        let runs = |plugin: &str| {
+        let partitions = |plugin: &str, wanted: &dyn Fn(&str, &Partition) -> bool| {
             let here = readiness.partitions.iter();
-            here.filter(|(_, state)| **state == Partition::Running)
-                .filter(|(name, _)| name.rsplit_once('/').is_some_and(|(of, _)| of == plugin))
+            here.filter(|(name, _)| name.rsplit_once('/').is_some_and(|(of, _)| of == plugin))
+                .filter(|(name, state)| wanted(name, state))
                 .map(|(name, _)| name.clone())
                 .collect()
         };
@@ -162,14 +168,24 @@ impl Roster {
             let known = inner.rollouts.get(plugin);
             let rollout = known.map(|(rollout, _)| rollout);
             let canary = rollout.and_then(|rollout| rollout.canary.as_deref());
+            let manifest = rollout.map(|rollout| rollout.generation.manifest());
+            let version = manifest.filter(|manifest| manifest.migrate_from.is_some());
+            let version = version.map(|manifest| manifest.state_version);
+            let is_behind = |name: &str, state: &Partition| {
+                *state != Partition::Elsewhere
+                    && version.is_some()
+                    && health.state_version(name) != version
+            };
             Entry {
-                partitions: runs(plugin),
+                partitions: partitions(plugin, &|_, state| *state == Partition::Running),
+                carrying_over: partitions(plugin, &is_behind),
                 counts: metrics.plugin(plugin).counts(),
                 plugin: plugin.clone(),
                 build: build.clone(),
                 canary: canary.map(OnTrial::from),
                 taken_back: known.and_then(|(_, taken_back)| taken_back.clone()),
                 paused: rollout.is_some_and(|rollout| rollout.paused),
+                instances: rollout.map_or(0, |rollout| rollout.generation.instances()),
             }
         };
         Answer {

@@ -26,10 +26,12 @@ pub const TESTED: &[(&str, &str)] = &[
     ("retry_forever", "dead_letters.rs"),
     ("retry_twice", "effects_happen_once.rs"),
     ("spin", "a_plugin_stays_in_its_box.rs"),
+    ("sends", "outgoing_http.rs"),
     ("stamp", "hot_reload.rs"),
     ("tell_key", "idempotency_key.rs"),
     ("trap", "a_plugin_stays_in_its_box.rs"),
     ("calls", "outgoing_http.rs"),
+    ("carries", "state_is_carried_over.rs"),
     ("wasi", "wasi_gives_nothing_away.rs"),
 ];
 

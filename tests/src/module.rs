@@ -1,9 +1,10 @@
 //! Takes what a plug-in is to do wrong, gives the core module that does it, as no compiler would.
 
 use wasm_encoder::{
-    CodeSection, Component, ConstExpr, DataSection, ElementSection, Elements, ExportKind,
-    ExportSection, Function, FunctionSection, MemorySection, MemoryType, Module as Encoded,
-    RawSection, RefType, StartSection, TableSection, TableType, TypeSection, ValType,
+    BlockType, CodeSection, Component, ConstExpr, DataSection, ElementSection, Elements,
+    ExportKind, ExportSection, Function, FunctionSection, MemorySection, MemoryType,
+    Module as Encoded, RawSection, RefType, StartSection, TableSection, TableType, TypeSection,
+    ValType,
 };
 
 /// What a function does.
@@ -229,8 +230,31 @@ pub fn bomb(functions: usize, size: usize) -> Vec<u8> {
         function.instructions().end();
         code.function(&function);
     }
+    component(&types, &declared, &code)
+}
+
+/// A component with one function of so many nested blocks: the compiler's time grows with the
+/// square of it.
+pub fn nested(depth: usize) -> Vec<u8> {
+    let mut types = TypeSection::new();
+    types.ty().function([ValType::I32], []);
+    let (mut declared, mut code) = (FunctionSection::new(), CodeSection::new());
+    declared.function(0);
+    let mut function = Function::new([]);
+    for _ in 0..depth {
+        let mut instructions = function.instructions();
+        instructions.block(BlockType::Empty).local_get(0).br_if(0);
+    }
+    for _ in 0..=depth {
+        function.instructions().end();
+    }
+    code.function(&function);
+    component(&types, &declared, &code)
+}
+
+fn component(types: &TypeSection, declared: &FunctionSection, code: &CodeSection) -> Vec<u8> {
     let mut module = Encoded::new();
-    module.section(&types).section(&declared).section(&code);
+    module.section(types).section(declared).section(code);
     let data = module.finish();
     let mut component = Component::new();
     component.section(&RawSection { id: 1, data: &data });

@@ -9,9 +9,9 @@ use sluicegate_tests::checks::Verdict;
 use sluicegate_tests::component::{that_imports, with_manifest};
 use sluicegate_tests::events::{publish, series};
 use sluicegate_tests::guests::told;
-use sluicegate_tests::module::{Body, Module, bomb};
+use sluicegate_tests::module::{Body, Module, bomb, nested};
 use sluicegate_tests::outputs::{count, echoes, state, wait_dead_letters, wait_echoes};
-use sluicegate_tests::sluice::sluice;
+use sluicegate_tests::sluice::{sluice, sluice_with_input};
 use sluicegate_tests::{Broker, Input, Setup, Stage, environment, until, within};
 use tempfile::TempDir;
 use tokio::time::Instant;
@@ -202,6 +202,26 @@ fn what_cannot_be_run_in_bounds_is_refused_at_load_and_says_why() -> Result<()> 
         // And nothing of them is left in memory.
         let compiled = stage.host.resident_bytes()?;
         ensure!(compiled < 1 << 30, "{compiled} bytes");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_compiler_that_takes_too_much_is_ended() -> Result<()> {
+    within(120, async {
+        let verb = ["compile-component", "--seconds", "2"];
+        let small = sluice_with_input(&verb, &nested(100)).await?.ok()?;
+        ensure!(small.raw.starts_with(b"\x7fELF"), "machine code");
+        let long = sluice_with_input(&verb, &nested(74_000)).await?;
+        ensure!(long.code.is_none(), "not ended by a signal: {long:?}");
+        let memory = ["compile-component", "--memory", "100000000"];
+        let much = sluice_with_input(&memory, &bomb(65_000, 100)).await?;
+        ensure!(
+            much.code.is_none() && much.raw.is_empty(),
+            "not ended: {much:?}"
+        );
+        let wrong = sluice_with_input(&verb, b"no component").await?;
+        wrong.refused(1, &["error:"])?;
         Ok(())
     })
 }

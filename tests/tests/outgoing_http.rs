@@ -33,6 +33,8 @@ struct Scene {
 /// Where the guest may go, and what the operator says.
 #[derive(Default)]
 struct Words<'a> {
+    /// `calls` when nothing is said.
+    guest: Option<&'a str>,
     /// Beside the server's own origin.
     grants: &'a [&'a str],
     /// Of the manifest.
@@ -45,7 +47,7 @@ impl Scene {
     async fn of(words: &Words<'_>) -> Result<Self> {
         let identity = Identity::of(&["localhost"])?;
         let server = Dataverse::start(&identity, "https://127.0.0.1:1/elsewhere").await?;
-        let component = std::fs::read(environment::guest("calls")?)?;
+        let component = std::fs::read(environment::guest(words.guest.unwrap_or("calls"))?)?;
         let mut grants = vec![server.origin()];
         let port = server.port.to_string();
         grants.extend(
@@ -421,6 +423,81 @@ fn a_429_becomes_a_retry_at_the_time_that_the_server_says() -> Result<()> {
             "{:?}",
             letter.headers
         );
+        Ok(())
+    })
+}
+
+#[test]
+fn the_clients_errors_of_the_sdk_say_what_the_host_shall_do() -> Result<()> {
+    within(120, async {
+        let words = Words {
+            guest: Some("sends"),
+            more: "secrets = [\"crm\"]",
+            operator: OAUTH,
+            ..Words::default()
+        };
+        let scene = Scene::of(&words).await?;
+        let post = json!({
+            "url": format!("{}/api/accounts?x=1#part", scene.server.origin()),
+            "method": "POST", "body": "a body ".repeat(5_000),
+        });
+        let [get, post] = scene
+            .call(&[scene.get("/api/accounts"), post])
+            .await?
+            .try_into()
+            .map_err(|_| anyhow::anyhow!("two reports"))?;
+        ensure!(get.status == Some(200), "{get:?}");
+        let body = get.body.as_deref();
+        ensure!(
+            body == Some("/api/accounts as \"Bearer token-1\": "),
+            "{get:?}"
+        );
+        ensure!(post.status == Some(200), "{post:?}");
+        let seen = scene.server.seen();
+        let seen = seen.iter().find(|seen| seen.line == "POST /api/accounts");
+        let seen = seen.context("no POST")?;
+        ensure!(seen.body.len() == 35_000, "{} bytes", seen.body.len());
+        let key = seen.headers.get("idempotency-key").context("no key")?;
+        ensure!(key.to_str()?.len() == 32, "{key:?}");
+
+        let send = |name: &str, url: String| Input::with_data(name, name, 0, json!({ "url": url }));
+        let origin = scene.server.origin();
+        let inputs = [
+            send("limited", format!("{origin}/api/limited")),
+            send("redirect", format!("{origin}/api/redirect")),
+            send("elsewhere", "https://example.com/".to_owned()),
+            send("nothing", "no address".to_owned()),
+        ];
+        publish(&scene.stage.jetstream, &inputs).await?;
+        let asked = ["will be tried again", "\"retry_in\":\"2", "answered 429"];
+        scene.stage.host.wait_log(&asked, 20).await?;
+        let mut letters = BTreeMap::new();
+        for letter in wait_dead_letters(&scene.stage.jetstream, inputs.len(), 30).await? {
+            let id = letter.header("ce-id")?.to_owned();
+            let said = (
+                letter.header("Sluice-Reason")?.to_owned(),
+                letter.header("Sluice-Error")?.to_owned(),
+            );
+            letters.insert(id, said);
+        }
+        for (id, reason, words) in [
+            ("limited", "exhausted", "answered 429"),
+            ("redirect", "rejected", "answered 302"),
+            (
+                "elsewhere",
+                "rejected",
+                "https://example.com may not be asked",
+            ),
+            ("nothing", "rejected", "\"no address\" is no address"),
+        ] {
+            let (found, error) = letters
+                .get(id)
+                .with_context(|| format!("{id}: {letters:?}"))?;
+            ensure!(
+                found == reason && error.contains(words),
+                "{id}: {found}: {error}"
+            );
+        }
         Ok(())
     })
 }

@@ -53,6 +53,9 @@ fn each_host_says_what_it_runs() -> Result<()> {
             ensure!(member(entry, "version")? == "1.0.0", "{entry}");
             ensure!(member(entry, "generation")? == 1, "{entry}");
             ensure!(member(entry, "dead")? == 0, "{entry}");
+            // The one that was warmed, and one more where two calls ran beside each other.
+            let instances = member(entry, "instances")?.as_u64();
+            ensure!((1..=2).contains(&instances.unwrap_or(0)), "{entry}");
             let digest = member(entry, "digest")?.as_str().unwrap_or_default();
             ensure!(digest.len() == "sha256:".len() + 64, "{entry}");
             if member(entry, "partitions")? == &serde_json::json!(["stamp/0"]) {
@@ -75,6 +78,7 @@ fn each_host_says_what_it_runs() -> Result<()> {
             for part in [
                 "2.0.0",
                 "generation 2",
+                "1 instance of ",
                 "1.0.0",
                 "refused on host-1",
                 "broken.wasm",

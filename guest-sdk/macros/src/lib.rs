@@ -1,4 +1,5 @@
-//! Takes a function that handles one event, gives the export that the Sluicegate host calls.
+//! Takes a function that handles one event, or carries state over, gives the export that the
+//! Sluicegate host calls.
 //!
 //! Use it through the crate `sluicegate-guest`, which re-exports it with what it expands to.
 
@@ -21,6 +22,51 @@ pub fn consumer(options: TokenStream, item: TokenStream) -> TokenStream {
     expand(options.into(), item.into())
         .unwrap_or_else(Error::into_compile_error)
         .into()
+}
+
+const MIGRATION_SHAPE: &str = "#[migrate] goes on `fn(u16, String, Vec<u8>) -> Migrated`";
+
+/// Makes a function the one that carries the plug-in's state over from an older version.
+///
+/// It takes the version that `migrate_from` in plugin.toml names, one of its keys and the value,
+/// and returns what stands under `state_version` instead. The host calls it once for each key,
+/// before the first event. The function stays what it was, so that a test can call it.
+#[proc_macro_attribute]
+pub fn migrate(options: TokenStream, item: TokenStream) -> TokenStream {
+    expand_migration(options.into(), item.into())
+        .unwrap_or_else(Error::into_compile_error)
+        .into()
+}
+
+fn expand_migration(options: Tokens, item: Tokens) -> Result<Tokens, Error> {
+    if !options.is_empty() {
+        return Err(Error::new(
+            options.span(),
+            "#[migrate] takes no options; the versions are set in plugin.toml, as \
+             `state_version` and `migrate_from`",
+        ));
+    }
+    let function: ItemFn =
+        syn::parse2(item).map_err(|error| Error::new(error.span(), MIGRATION_SHAPE))?;
+    let signature = &function.sig;
+    let is_plain = signature.asyncness.is_none()
+        && signature.abi.is_none()
+        && signature.generics.params.is_empty()
+        && signature.inputs.len() == 3
+        && !matches!(signature.output, ReturnType::Default);
+    if !is_plain {
+        return Err(Error::new(signature.ident.span(), MIGRATION_SHAPE));
+    }
+    let name = &signature.ident;
+    Ok(quote! {
+        #function
+
+        const _: () = {
+            // A wrong type is reported here, in the words of the shape that is wanted.
+            const SHAPE: fn(u16, String, Vec<u8>) -> ::sluicegate_guest::Migrated = #name;
+            ::sluicegate_guest::__export_migration!(SHAPE);
+        };
+    })
 }
 
 fn expand(options: Tokens, item: Tokens) -> Result<Tokens, Error> {
@@ -212,6 +258,29 @@ mod tests {
             assert!(message.contains(word), "{message}");
             assert!(message.contains("fn(Event) -> Outcome"), "{message}");
         }
+    }
+
+    #[test]
+    fn a_migration_of_another_shape_is_refused_in_words() {
+        let migration = quote!(
+            fn carry(from: u16, key: String, value: Vec<u8>) -> Migrated {
+                Ok(Vec::new())
+            }
+        );
+        let expanded = expand_migration(Tokens::new(), migration.clone()).unwrap();
+        assert!(expanded.to_string().contains("__export_migration"));
+        let wrong = quote!(
+            fn carry(key: String) -> Migrated {
+                Ok(Vec::new())
+            }
+        );
+        let error = expand_migration(Tokens::new(), wrong).unwrap_err();
+        assert!(
+            error.to_string().contains("fn(u16, String, Vec<u8>)"),
+            "{error}"
+        );
+        let error = expand_migration(quote!(from = 1), migration).unwrap_err();
+        assert!(error.to_string().contains("migrate_from"), "{error}");
     }
 
     #[test]

@@ -311,3 +311,23 @@ fn an_error_rejects_and_says_where_and_what_to_do() {
          without them, or the row's id"
     );
 }
+
+#[test]
+fn a_request_goes_to_the_environment_with_its_headers_and_body() {
+    let row = Row::by_key("accounts", "accountnumber", "A-1");
+    let request = Upsert::new(row)
+        .set("name", "Contoso")
+        .build()
+        .expect("built");
+    let sent = request.to("https://contoso.crm.dynamics.com/");
+    assert_eq!(sent.method, "PATCH");
+    let url = "https://contoso.crm.dynamics.com/api/data/v9.2/accounts(accountnumber='A-1')";
+    assert_eq!(sent.url, url);
+    assert_eq!(sent.headers.len(), request.headers.len());
+    let content = sent.headers.iter().find(|(name, _)| name == "Content-Type");
+    assert_eq!(
+        content.map(|(_, value)| value.as_str()),
+        Some("application/json")
+    );
+    assert_eq!(sent.body, br#"{"name":"Contoso"}"#);
+}

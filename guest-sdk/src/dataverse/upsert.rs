@@ -6,8 +6,8 @@ use std::fmt::Display;
 use serde::Serialize;
 
 use super::{Error, Row, Value, name};
-use crate::Delivery;
 use crate::d365::{Json, Members};
+use crate::{Delivery, http};
 
 /// Where the Web API lies in an environment; 9.2 is its current version ("Compose HTTP
 /// requests and handle errors").
@@ -64,6 +64,21 @@ pub struct Request {
     pub headers: BTreeMap<&'static str, &'static str>,
     /// The body, an object; `to_string()` gives the JSON to send.
     pub body: Json,
+}
+
+impl Request {
+    /// The request to this environment, `https://contoso.crm.dynamics.com`. The host adds the
+    /// token that the operator has set for it.
+    pub fn to(&self, environment: &str) -> http::Request {
+        let url = format!("{}{}", environment.trim_end_matches('/'), self.path);
+        let request = http::Request::new(self.method, url);
+        let headers = self.headers.iter();
+        let mut request = headers.fold(request, |request, (name, value)| {
+            request.header(*name, value)
+        });
+        request.body = self.body.to_string().into_bytes();
+        request
+    }
 }
 
 impl Upsert {

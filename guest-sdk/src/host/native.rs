@@ -1,5 +1,6 @@
 //! Takes calls outside the host, gives a log line on stderr, or a panic that says what to do.
 
+use crate::http::{Address, Error, Request, Response};
 use crate::{Event, log::Level};
 
 pub(crate) fn log(level: Level, message: &str) {
@@ -24,6 +25,16 @@ pub(crate) fn state_delete(key: &str) {
 
 pub(crate) fn emit(subject: &str, _: Event) {
     absent(&format!("outbox::emit({subject:?}, …)"))
+}
+
+pub(crate) fn send(request: &Request, address: &Address<'_>) -> Result<Response, Error> {
+    let Address {
+        scheme,
+        authority,
+        path,
+    } = address;
+    let method = &request.method;
+    absent(&format!("{method} {scheme}://{authority}{path}"))
 }
 
 fn absent<T>(call: &str) -> T {

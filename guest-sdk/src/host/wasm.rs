@@ -1,12 +1,16 @@
 //! Takes the host's call, gives it to the plug-in's function; takes the SDK's calls, gives
 //! them to the component's imports.
 
+mod http;
+
+pub(crate) use http::send;
+
 use std::panic::PanicHookInfo;
 use std::sync::Once;
 use std::time::Duration;
 
 use crate::bindings::sluicegate::plugin as wit;
-use crate::{Attribute, Delivery, Event, Failure, Outcome, log::Level};
+use crate::{Attribute, Delivery, Event, Failure, Migrated, Outcome, log::Level};
 
 /// What the export calls: `consumer` is the function under `#[consumer]`.
 pub fn handle(
@@ -14,9 +18,24 @@ pub fn handle(
     delivery: wit::types::Delivery,
     consumer: fn(Event, Delivery) -> Outcome,
 ) -> Result<(), wit::types::Failure> {
+    speak_up();
+    consumer(event.into(), delivery.into()).map_err(Into::into)
+}
+
+/// What the export calls: `migration` is the function under `#[migrate]`.
+pub fn migrate(
+    from: u16,
+    key: String,
+    value: Vec<u8>,
+    migration: fn(u16, String, Vec<u8>) -> Migrated,
+) -> Result<Vec<(String, Vec<u8>)>, String> {
+    speak_up();
+    migration(from, key, value).map_err(|failure| failure.message().to_owned())
+}
+
+fn speak_up() {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| std::panic::set_hook(Box::new(report)));
-    consumer(event.into(), delivery.into()).map_err(Into::into)
 }
 
 /// A trap alone would tell the operator that something was unreachable, and nothing else.

@@ -130,8 +130,20 @@ pub(super) async fn tidy(components: &Components, before: &Wish, after: &Wish) {
 
 /// Whether a host runs this build for all keys that no canary has.
 pub(super) fn runs(answer: &Answer, plugin: &str, digest: &str) -> Does {
-    if entry(answer, plugin).is_some_and(|entry| entry.build.digest == digest) {
-        return Does::It;
+    if let Some(entry) = entry(answer, plugin).filter(|entry| entry.build.digest == digest) {
+        let mut behind = entry.carrying_over.iter();
+        let cannot = behind.find_map(|partition| {
+            let label = deployment::label_of_state(partition);
+            answer
+                .refused
+                .get(&label)
+                .filter(|why| why.starts_with(digest))
+        });
+        return match cannot {
+            Some(why) => Does::Refuses(why.clone()),
+            None if entry.carrying_over.is_empty() => Does::It,
+            None => Does::NotYet,
+        };
     }
     let divided = answer.refused.get(plugin).cloned();
     divided.map_or_else(

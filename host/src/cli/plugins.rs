@@ -121,7 +121,7 @@ fn show(answers: &[Answer]) -> anyhow::Result<()> {
             );
             line!(
                 "    on {}: partitions {partitions}; {} done, {} duplicate, {} retries, {} dead; \
-                 {} in flight, {} parked, {} blocked, {} behind; {:.1} MiB",
+                 {} in flight, {} parked, {} blocked, {} behind; {} of {:.1} MiB",
                 answer.host,
                 counts.done,
                 counts.duplicate,
@@ -131,8 +131,15 @@ fn show(answers: &[Answer]) -> anyhow::Result<()> {
                 counts.parked,
                 counts.blocked,
                 counts.lag,
+                counted(entry.instances, "instance"),
                 counts.memory_bytes as f64 / f64::from(1 << 20)
             );
+            if !entry.carrying_over.is_empty() {
+                line!(
+                    "    carrying state over: {}",
+                    entry.carrying_over.join(", ")
+                );
+            }
             if let Some(canary) = &entry.canary {
                 line!(
                     "    canary {} {} for {}% of the keys: {} calls, {} of them failed what the \
@@ -161,4 +168,8 @@ fn show(answers: &[Answer]) -> anyhow::Result<()> {
     }
     line!("{count} plug-ins on {} hosts", answers.len());
     Ok(())
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }

@@ -7,6 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::Config;
 use crate::host::Host;
+use crate::plugin::compiler::Compiler;
 use crate::telemetry;
 
 #[derive(Debug, clap::Args)]
@@ -21,7 +22,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     telemetry::init(config.telemetry.log);
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut host = Host::bind(config).await?;
+    let mut host = Host::bind(config, Some(Compiler::this_program())).await?;
     tokio::select! {
         ended = host.join() => {
             ended?;

@@ -11,8 +11,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Error, Shared, WAIT_FIRST, chain, ended_by_itself, pause};
 use crate::broker::Broker;
+use crate::carry_over::{self, Place, carry_over};
+use crate::deployment;
 use crate::health;
 use crate::leases::{Leases, Turn};
+use crate::ledger::Ledger;
 use crate::ledger::claim::{self, Claim, Claimant, claim};
 use crate::ledger::committer::Commit;
 use crate::ledger::subject::PartitionName;
@@ -100,6 +103,8 @@ impl Owning {
 
     fn forget(&self, names: &[PartitionName]) {
         for name in names {
+            let label = deployment::label_of_state(&name.to_string());
+            self.shared.health.accepted(&label);
             self.shared.health.forget(&name.to_string());
         }
     }
@@ -115,6 +120,7 @@ impl Owning {
         let (health, ending) = (&self.shared.health, &self.ending);
         let mut turns = self.leases.turns(name.clone());
         let mut paused_since: Option<Instant> = None;
+        let mut wait = WAIT_FIRST;
         loop {
             let timeout = rollouts.borrow().generation.manifest().delivery.timeout;
             let ours = turns.ours(timeout + LET_GO, |turn| {
@@ -132,9 +138,33 @@ impl Owning {
                 return;
             };
             self.leases.runs(&name, true);
-            health.partition(label.clone(), health::Partition::Running);
+            let mut writer = self.writer(&claim);
+            let generation = Arc::clone(&rollouts.borrow_and_update().generation);
+            let carried = tokio::select! {
+                carried = self.carried_over(&generation, &claim.ledger, &mut writer) => carried,
+                () = turns.lost() => Err(None),
+                () = ending.cancelled() => Err(None),
+            };
+            if let Err(error) = carried {
+                self.leases.runs(&name, false);
+                if let Some(error) = error {
+                    tracing::error!(partition = label, error, "the partition waits");
+                    health.refused(deployment::label_of_state(&label), error);
+                }
+                tokio::select! {
+                    on = pause(ending, &mut wait) => if on.is_none() {
+                        return;
+                    },
+                    // Another build may be able to.
+                    Ok(()) = rollouts.changed() => wait = WAIT_FIRST,
+                }
+                continue;
+            }
+            wait = WAIT_FIRST;
+            health.accepted(&deployment::label_of_state(&label));
+            health.runs(label.clone(), generation.manifest().state_version);
             let let_go = ending.child_token();
-            let partition = self.started(&mut rollouts, &share, &name, claim);
+            let partition = self.started(generation, &rollouts, &share, (claim, writer));
             if let Some(since) = paused_since.take() {
                 let metrics = self.shared.metrics.plugin(&name.plugin);
                 metrics.renewed(since.elapsed());
@@ -171,28 +201,57 @@ impl Owning {
         }
     }
 
-    /// The partition at work, from where the claim says.
-    fn started(
-        &self,
-        rollouts: &mut watch::Receiver<Arc<Rollout>>,
-        share: &Share,
-        name: &PartitionName,
-        claim: Claim,
-    ) -> Partition {
-        let generation = Arc::clone(&rollouts.borrow_and_update().generation);
-        let (shared, broker) = (&self.shared, &self.broker);
+    /// What commits for the partition.
+    fn writer(&self, claim: &Claim) -> Writer {
+        let config = &self.shared.config.ledger;
         let grouping = Grouping {
-            events: shared.config.ledger.commit_events,
-            delay: shared.config.ledger.commit_delay,
+            events: config.commit_events,
+            delay: config.commit_delay,
         };
-        let writer = Writer::new(
+        Writer::new(
             Arc::clone(&claim.ledger),
             self.commits.clone(),
-            shared.owner,
+            self.shared.owner,
             claim.log,
             claim.position.clone(),
             grouping,
-        );
+        )
+    }
+
+    /// Has the state carried over, where the build wants that. The error says why not; there is
+    /// none to say when the partition is another host's by now.
+    async fn carried_over(
+        &self,
+        generation: &Arc<Generation>,
+        ledger: &Arc<Ledger>,
+        writer: &mut Writer,
+    ) -> Result<(), Option<String>> {
+        if generation.manifest().migrate_from.is_some() {
+            let label = ledger.name().to_string();
+            let carrying = health::Partition::CarryingOver;
+            self.shared.health.partition(label, carrying);
+        }
+        let place = Place {
+            ledger,
+            writer,
+            stream: &self.broker.ledger,
+        };
+        carry_over(place, generation).await.map_err(|error| {
+            let is_others = matches!(error, carry_over::Error::Write(_));
+            (!is_others).then(|| format!("{}: {}", generation.digest(), chain(&error)))
+        })
+    }
+
+    /// The partition at work, from where the claim says.
+    fn started(
+        &self,
+        generation: Arc<Generation>,
+        rollouts: &watch::Receiver<Arc<Rollout>>,
+        share: &Share,
+        (claim, writer): (Claim, Writer),
+    ) -> Partition {
+        let (shared, broker) = (&self.shared, &self.broker);
+        let name = claim.ledger.name();
         let parts = Parts {
             subjects: route::subjects(generation.manifest(), &share.slots),
             generation,

@@ -173,8 +173,8 @@ impl Plugins {
             } else {
                 let error = format!(
                     "{}: a canary must have the same delivery.partitions, delivery.ordering, \
-                     subscribe.subjects and retry.on_exhausted as the build beside it, and be \
-                     another one; deploy it without --canary",
+                     subscribe.subjects and retry.on_exhausted as the build beside it, carry no \
+                     state over, and be another one; deploy it without --canary",
                     canary.generation.digest()
                 );
                 tracing::error!(plugin, error, "canary refused; what runs goes on");

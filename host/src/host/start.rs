@@ -9,6 +9,7 @@ use crate::broker::{self, Broker};
 use crate::catalog::{Catalog, Change};
 use crate::config::Config;
 use crate::plugin::code_cache::CodeCache;
+use crate::plugin::compiler::Compiler;
 use crate::plugin::engine::Engine;
 use crate::plugin::http::Outgoing;
 
@@ -16,14 +17,14 @@ use crate::plugin::http::Outgoing;
 pub(super) type Found = (Arc<Engine>, Catalog, Vec<Change>);
 
 /// Loads the plug-ins.
-pub(super) async fn look(shared: &Shared) -> Result<Found, Error> {
+pub(super) async fn look(shared: &Shared, compiler: Option<Compiler>) -> Result<Found, Error> {
     let config = Arc::clone(&shared.config);
     let mut engine = Engine::new().map_err(|error| Error::Engine(format!("{error:#}")))?;
     let outgoing = Outgoing::new(&config).map_err(Error::Trust)?;
     engine = engine.with_outgoing(outgoing);
     let folder = config.host.data_dir.join("code");
     match CodeCache::open(folder.clone()) {
-        Ok(cache) => engine = engine.with_cache(cache),
+        Ok(cache) => engine = engine.with_cache(cache.with_compiler(compiler)),
         Err(error) => tracing::warn!(
             folder = %folder.display(), %error,
             "compiled plug-ins cannot be kept; each start compiles them again"

@@ -97,6 +97,11 @@ pub fn state(name: &PartitionName, key: &str, value: Option<Bytes>) -> Message {
     replacing(name.state(key), value)
 }
 
+/// How far the state was carried over to a version.
+pub fn carried(name: &PartitionName, version: u16, body: Vec<u8>) -> Message {
+    replacing(name.carried(version), Some(body.into()))
+}
+
 /// The attempts of a waiting event.
 pub fn retry(name: &PartitionName, sequence: u64, retry: &Retry) -> Message {
     let body = serde_json::to_vec(retry).unwrap_or_default();

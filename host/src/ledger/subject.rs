@@ -30,6 +30,19 @@ impl PartitionName {
         format!("ledger.{}.{}.retry.*", self.plugin, self.partition)
     }
 
+    /// All state keys.
+    pub fn states(&self) -> String {
+        format!("ledger.{}.{}.state.*", self.plugin, self.partition)
+    }
+
+    /// Where it stands how far the state was carried over to a version.
+    pub fn carried(&self, version: u16) -> String {
+        format!(
+            "ledger.{}.{}.carried.{version}",
+            self.plugin, self.partition
+        )
+    }
+
     /// Where the value of a state key is.
     pub fn state(&self, key: &str) -> String {
         format!(

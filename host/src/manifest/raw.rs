@@ -40,6 +40,7 @@ pub(super) struct RawPlugin {
     pub(super) name: Leaf,
     pub(super) version: Leaf,
     pub(super) state_version: Leaf,
+    pub(super) migrate_from: Leaf,
 }
 
 #[derive(Deserialize, Default)]

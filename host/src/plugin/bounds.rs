@@ -1,9 +1,9 @@
 //! Takes a component, gives whether it can be compiled in bounded time and memory.
 //!
-//! A compiler cannot be interrupted, so what is given to it is measured before. Measured on two
-//! cores: the worst function of the allowed size takes 10 s and 0.3 GB, as many functions as
-//! are allowed take 5 s and 0.4 GB; the interpreters of Python and JavaScript are within a half
-//! of each bound.
+//! What a compiler costs is not told by the size of what it gets: of a single function it grows
+//! with the square. So this keeps out what no plug-in needs, and [`compiler`](super::compiler)
+//! ends what takes too much all the same. The interpreters of Python and JavaScript are within a
+//! half of each bound.
 
 use wasmparser::{Parser, Payload};
 

@@ -1,18 +1,18 @@
 //! Takes a generation and an event, gives the guest's answer and what it staged.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use wasmtime::Trap;
+use wasmtime::{Store, Trap};
 use wasmtime_wasi::{I32Exit, ResourceTableError};
 
 use super::bindings::sluicegate::plugin::types;
-use super::engine::Engine;
 use super::generation::Generation;
 use super::instance::{Call, Instance};
 use super::lines::cut;
-use super::store::{Abort, MAX_MESSAGE, Meter, Staged};
+use super::store::{Abort, MAX_MESSAGE, Meter, NEXT_TICK, Staged, StoreData};
 use super::wasi::MAX_HANDLES;
 use crate::ledger::state::StateCache;
 use crate::manifest::Isolation;
@@ -81,20 +81,31 @@ impl Generation {
         let started = Instant::now();
         let timeout = self.manifest().delivery.timeout;
         let deadline = started + timeout;
+        let refused = |failure| Returned {
+            result: Err(failure),
+            staged: Staged::default(),
+            memory: 0,
+            duration: started.elapsed(),
+        };
+        let mut turn = None;
+        if self.is_long().load(Ordering::Relaxed) {
+            turn = self.cores().wait(deadline);
+            if turn.is_none() {
+                return refused(Failure::Timeout(timeout));
+            }
+        }
         let mut instance = match self.instance(deadline) {
             Ok(instance) => instance,
-            Err(failure) => {
-                return Returned {
-                    result: Err(failure),
-                    staged: Staged::default(),
-                    memory: 0,
-                    duration: started.elapsed(),
-                };
-            }
+            Err(failure) => return refused(failure),
         };
-        instance.begin(call, state, deadline);
+        instance.begin(call, state, deadline, turn);
         let answer = instance.handle(call, timeout);
         let (staged, memory) = instance.end();
+        let was_long = instance.was_long();
+        self.is_long().store(was_long, Ordering::Relaxed);
+        if !was_long {
+            self.cores().short(Instant::now());
+        }
         let result = match answer {
             Ok(Ok(())) => Ok(()),
             Ok(Err(failure)) => Err(guest_failure(failure)),
@@ -115,6 +126,7 @@ impl Generation {
         let grown = memory > self.manifest().limits.memory / 4 * 3;
         let warm = self.manifest().limits.isolation == Isolation::Warm;
         if warm && !broken && !grown && instance.calls() < MAX_CALLS {
+            instance.give_way();
             self.put_back(instance);
         }
         if 0 < staged.said.suppressed {
@@ -141,9 +153,7 @@ impl Generation {
     /// A new instance; its start function runs within the call's deadline.
     pub(super) fn start(&self, deadline: Instant) -> Result<Instance, Failure> {
         let timeout = deadline.saturating_duration_since(Instant::now());
-        let mut store = self.store(deadline);
-        store.limiter(|data| &mut data.meter);
-        store.set_epoch_deadline(Engine::ticks(timeout));
+        let mut store = self.watched_store(deadline);
         let guest = match self.pre().instantiate(&mut store) {
             Ok(guest) => guest,
             Err(error) => {
@@ -151,7 +161,31 @@ impl Generation {
                 return Err(failure(&staged, &store.data().meter, &error, timeout));
             }
         };
-        Ok(Instance::new(store, guest))
+        Ok(Instance::new(store, guest, self.alive()))
+    }
+
+    /// A new instance that handles no events.
+    pub(super) fn bare(
+        &self,
+        deadline: Instant,
+    ) -> Result<(Store<StoreData>, wasmtime::component::Instance), Failure> {
+        let timeout = deadline.saturating_duration_since(Instant::now());
+        let mut store = self.watched_store(deadline);
+        match self.pre().instance_pre().instantiate(&mut store) {
+            Ok(instance) => Ok((store, instance)),
+            Err(error) => {
+                let staged = store.data_mut().take_staged();
+                Err(failure(&staged, &store.data().meter, &error, timeout))
+            }
+        }
+    }
+
+    fn watched_store(&self, deadline: Instant) -> Store<StoreData> {
+        let mut store = self.store(deadline);
+        store.limiter(|data| &mut data.meter);
+        store.epoch_deadline_callback(|mut store| Ok(store.data_mut().tick()));
+        store.set_epoch_deadline(NEXT_TICK);
+        store
     }
 }
 
@@ -166,7 +200,12 @@ fn guest_failure(failure: types::Failure) -> Failure {
 }
 
 /// What ended a call that did not come back with an answer.
-fn failure(staged: &Staged, meter: &Meter, error: &wasmtime::Error, timeout: Duration) -> Failure {
+pub(super) fn failure(
+    staged: &Staged,
+    meter: &Meter,
+    error: &wasmtime::Error,
+    timeout: Duration,
+) -> Failure {
     if let Some(abort) = error.downcast_ref::<Abort>() {
         return match abort {
             Abort::Limit(text) => Failure::Limit(text.clone()),

@@ -15,6 +15,7 @@ use aws_lc_rs::hmac::{self, HMAC_SHA256};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
+use super::compiler::Compiler;
 use super::package;
 
 const KEY: &str = "key";
@@ -28,6 +29,7 @@ const MAX_FILES: usize = 64;
 pub struct CodeCache {
     folder: PathBuf,
     key: hmac::Key,
+    compiler: Option<Compiler>,
 }
 
 impl CodeCache {
@@ -41,7 +43,18 @@ impl CodeCache {
             .mode(0o700)
             .create(&folder)?;
         let key = hmac::Key::new(HMAC_SHA256, &key(&folder.join(KEY))?);
-        Ok(Self { folder, key })
+        Ok(Self {
+            folder,
+            key,
+            compiler: None,
+        })
+    }
+
+    /// The folder, with a process for what is compiled anew.
+    #[must_use]
+    pub fn with_compiler(mut self, compiler: Option<Compiler>) -> Self {
+        self.compiler = compiler;
+        self
     }
 
     /// The component, compiled for this engine.
@@ -51,23 +64,18 @@ impl CodeCache {
         if let Some(component) = self.load(engine, &name, &file) {
             return Ok(component);
         }
-        let component = Component::new(engine, bytes)?;
-        let stored = component
-            .serialize()
-            .map_err(io::Error::other)
-            .and_then(|code| self.store(&name, &file, &code));
-        if let Err(error) = stored {
+        let code = match &self.compiler {
+            Some(compiler) => compiler.compile(bytes)?,
+            None => engine.precompile_component(bytes)?,
+        };
+        if let Err(error) = self.store(&name, &file, &code) {
             let file = file.display();
             tracing::warn!(%file, %error, "the compiled plug-in was not kept; the next start compiles it again");
         }
-        Ok(component)
+        made_here(engine, &code)
     }
 
     /// None when it is not there, or not as this host wrote it.
-    #[expect(
-        unsafe_code,
-        reason = "machine code can be trusted only by who wrote it: see below"
-    )]
     fn load(&self, engine: &Engine, name: &str, file: &Path) -> Option<Component> {
         let content = fs::read(file).ok()?;
         let (mac, code) = content.split_at_checked(MAC_BYTES)?;
@@ -76,10 +84,7 @@ impl CodeCache {
             tracing::warn!(%file, "a compiled plug-in is not as this host wrote it: compiled anew");
             return None;
         }
-        // SAFETY: deserialize asks for what `Component::serialize` gave, unchanged. The MAC says
-        // that these very bytes, already in memory, were given by it to a process that had the
-        // key, under this name, which is a hash of the component and of the engine's settings.
-        let component = unsafe { Component::deserialize(engine, code) };
+        let component = made_here(engine, code);
         if component.is_ok()
             && let Ok(used) = fs::File::open(file)
         {
@@ -117,6 +122,19 @@ impl CodeCache {
         }
         Ok(())
     }
+}
+
+/// The component of machine code that this host made: now, or before, as its MAC says.
+#[expect(
+    unsafe_code,
+    reason = "machine code can be trusted only by who made it: see below"
+)]
+fn made_here(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
+    // SAFETY: deserialize asks for what `Engine::precompile_component` gave, unchanged. It gave
+    // these very bytes, already in memory: in this process or one that this one has started for
+    // it, or, as the MAC says, to a process that had the key, under the name that is a hash of
+    // the component and of the engine's settings.
+    unsafe { Component::deserialize(engine, code) }
 }
 
 /// The MAC covers the name too: a file that is moved over another is noticed.

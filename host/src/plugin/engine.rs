@@ -1,7 +1,7 @@
 //! Takes nothing, gives the wasmtime engine that all plug-ins share, and its clock.
 
-use std::sync::OnceLock;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use wasmtime::component::Component;
@@ -11,11 +11,12 @@ use wasmtime::{
 };
 
 use super::code_cache::CodeCache;
+use super::cores::Cores;
 use super::http::{Outgoing, TrustError};
 use crate::config::Config;
 
 /// How often the epoch moves on: the grain of every call's deadline.
-pub const TICK: Duration = Duration::from_millis(5);
+const TICK: Duration = Duration::from_millis(5);
 
 /// The largest memory that a manifest may ask for.
 pub const MAX_MEMORY: usize = 1 << 32;
@@ -39,6 +40,7 @@ pub struct Engine {
     engine: wasmtime::Engine,
     compiled: Option<CodeCache>,
     outgoing: OnceLock<Outgoing>,
+    cores: Arc<Cores>,
     _stop_ticker: SyncSender<()>,
 }
 
@@ -48,6 +50,7 @@ impl Engine {
     /// Errors when this machine cannot reserve the address space of the instance pool.
     pub fn new() -> wasmtime::Result<Self> {
         compile_in_the_background();
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let engine = wasmtime::Engine::new(&config())?;
         let (stop, stopped) = sync_channel::<()>(0);
         let ticking = engine.weak();
@@ -65,6 +68,7 @@ impl Engine {
             engine,
             compiled: None,
             outgoing: OnceLock::new(),
+            cores: Cores::new(cores),
             _stop_ticker: stop,
         })
     }
@@ -106,13 +110,9 @@ impl Engine {
         &self.engine
     }
 
-    /// The number of ticks after which a call of this length is over.
-    pub fn ticks(timeout: Duration) -> u64 {
-        let ticks = timeout.as_micros().div_ceil(TICK.as_micros());
-        // The tick under way counts as none.
-        u64::try_from(ticks)
-            .unwrap_or(u64::MAX / 4)
-            .saturating_add(1)
+    /// What guests compute on.
+    pub(super) fn cores(&self) -> &Arc<Cores> {
+        &self.cores
     }
 }
 
@@ -120,13 +120,25 @@ impl Engine {
 fn compile_in_the_background() {
     let threads = rayon::ThreadPoolBuilder::new()
         .thread_name(|number| format!("compiler-{number}"))
-        .start_handler(|_| {
-            if let Err(error) = rustix::process::nice(NICE) {
-                tracing::debug!(%error, "compilation is as important as everything else");
-            }
-        });
+        .start_handler(|_| step_back());
     // The second engine of a process finds the threads of the first.
     let _ = threads.build_global();
+}
+
+/// Has this thread, and those that it starts, give way to everything else.
+pub(super) fn step_back() {
+    if let Err(error) = rustix::process::nice(NICE) {
+        tracing::debug!(%error, "compilation is as important as everything else");
+    }
+}
+
+/// Machine code of a component, for engines of other processes of this program.
+pub(super) fn precompile(component: &[u8]) -> wasmtime::Result<Vec<u8>> {
+    compile_in_the_background();
+    // What compiles has no instances, and reserves no memory for them.
+    let mut config = config();
+    config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
+    wasmtime::Engine::new(&config)?.precompile_component(component)
 }
 
 fn config() -> WasmConfig {
@@ -158,4 +170,29 @@ fn config() -> WasmConfig {
         .wasm_memory64(false)
         .parallel_compilation(true);
     config
+}
+
+#[cfg(test)]
+mod tests {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+
+    use super::*;
+
+    #[test]
+    fn what_one_process_compiles_another_one_can_run() {
+        let component = b"\0asm\x0d\0\x01\0";
+        let code = precompile(component).expect("compiled");
+        let engine = Engine::new().expect("an engine");
+        let detected = wasmtime::Engine::detect_precompiled(&code);
+        assert!(detected.is_some(), "machine code");
+        let hash = |engine: &wasmtime::Engine| {
+            let mut hasher = DefaultHasher::new();
+            engine.precompile_compatibility_hash().hash(&mut hasher);
+            hasher.finish()
+        };
+        let mut other = config();
+        other.allocation_strategy(InstanceAllocationStrategy::OnDemand);
+        let other = wasmtime::Engine::new(&other).expect("an engine");
+        assert_eq!(hash(engine.wasmtime()), hash(&other));
+    }
 }

@@ -1,6 +1,7 @@
 //! Takes a component's bytes and its manifest, gives a generation: one loaded build, ready to be called.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
@@ -11,11 +12,13 @@ use wasmtime::component::{Component, HasSelf, Linker};
 use super::bindings::{ConsumerPlugin, ConsumerPluginPre};
 
 use super::bounds;
+use super::cores::{Computed, Cores};
 use super::engine::Engine;
 use super::http::{Http, Requests, TrustError};
 use super::instance::Instance;
 use super::lines::Lines;
-use super::package;
+use super::migration::Migration;
+use super::package::{self, MIGRATION};
 use super::store::{Labels, Meter, Staged, StoreData};
 use super::wasi;
 use crate::manifest::Manifest;
@@ -58,6 +61,12 @@ pub enum Error {
     /// Its imports or exports have other types than `wit/` says.
     #[error("the component does not fit the world sluicegate:plugin/consumer-plugin: {0}")]
     Link(String),
+    /// It is to carry state over and cannot.
+    #[error(
+        "the manifest says `migrate_from` and the component has no export {MIGRATION}; mark a \
+         function with #[migrate], or leave `migrate_from` out to start with a clean state"
+    )]
+    NoMigration,
     /// Its requests could trust nobody.
     #[error(transparent)]
     Trust(#[from] TrustError),
@@ -77,7 +86,10 @@ pub struct Generation {
     labels: Arc<Labels>,
     http: Option<Arc<Http>>,
     idle: Mutex<Vec<Instance>>,
+    alive: Arc<AtomicUsize>,
+    is_long: AtomicBool,
     counted: OnceLock<Counted>,
+    migration: Option<Migration>,
 }
 
 impl Generation {
@@ -92,6 +104,10 @@ impl Generation {
             .compiled(bytes)
             .map_err(|error| Error::Compile(format!("{error:#}")))?;
         check_memory(&component, manifest.limits.memory)?;
+        let migration = Migration::find(&component);
+        if manifest.migrate_from.is_some() && migration.is_none() {
+            return Err(Error::NoMigration);
+        }
         let mut linker = Linker::new(engine.wasmtime());
         ConsumerPlugin::add_to_linker::<_, HasSelf<_>>(&mut linker, |data| data)
             .map_err(|error| Error::Link(format!("{error:#}")))?;
@@ -120,7 +136,10 @@ impl Generation {
             labels,
             http,
             idle: Mutex::default(),
+            alive: Arc::default(),
+            is_long: AtomicBool::new(false),
             counted: OnceLock::new(),
+            migration,
             manifest,
         })
     }
@@ -152,6 +171,29 @@ impl Generation {
         &self.digest
     }
 
+    /// Instances in memory, in a call or waiting for one.
+    pub fn instances(&self) -> usize {
+        self.alive.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn alive(&self) -> &Arc<AtomicUsize> {
+        &self.alive
+    }
+
+    /// What it computes on.
+    pub(super) fn cores(&self) -> &Arc<Cores> {
+        self.engine.cores()
+    }
+
+    /// Whether its last call was a long one, and so is the next, most likely.
+    pub(super) fn is_long(&self) -> &AtomicBool {
+        &self.is_long
+    }
+
+    pub(super) fn migration(&self) -> Option<&Migration> {
+        self.migration.as_ref()
+    }
+
     pub(super) fn pre(&self) -> &ConsumerPluginPre<StoreData> {
         &self.pre
     }
@@ -162,6 +204,9 @@ impl Generation {
             StoreData {
                 call: None,
                 deadline,
+                computed: Computed::default(),
+                cores: Arc::clone(self.engine.cores()),
+                turn: None,
                 staged: Staged::default(),
                 lines: Arc::new(Lines::new(Arc::clone(&self.labels))),
                 wasi: None,

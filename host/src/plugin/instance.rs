@@ -1,6 +1,7 @@
 //! Takes a call, gives the answer of one live instance of a component, and what it staged.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -9,8 +10,8 @@ use wasmtime::Store;
 use super::bindings::ConsumerPlugin;
 use super::bindings::sluicegate::plugin::types;
 use super::convert;
-use super::engine::Engine;
-use super::store::{CallContext, Meter, Staged, StoreData};
+use super::cores::{Computed, Turn};
+use super::store::{CallContext, Meter, NEXT_TICK, Staged, StoreData};
 use crate::event::Event;
 use crate::ledger::state::StateCache;
 
@@ -38,11 +39,28 @@ pub struct Instance {
     store: Store<StoreData>,
     guest: ConsumerPlugin,
     calls: u32,
+    _alive: Alive,
+}
+
+/// Counts an instance for as long as it is in memory.
+struct Alive(Arc<AtomicUsize>);
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Instance {
-    pub(super) fn new(store: Store<StoreData>, guest: ConsumerPlugin) -> Self {
+    /// One that is counted in `alive`.
+    pub(super) fn new(
+        store: Store<StoreData>,
+        guest: ConsumerPlugin,
+        alive: &Arc<AtomicUsize>,
+    ) -> Self {
+        alive.fetch_add(1, Ordering::Relaxed);
         Self {
+            _alive: Alive(Arc::clone(alive)),
             store,
             guest,
             calls: 0,
@@ -58,21 +76,39 @@ impl Instance {
         &self.store.data().meter
     }
 
-    pub(super) fn begin(&mut self, call: &Call, state: &Arc<StateCache>, deadline: Instant) {
+    /// Whether the call that ended was a long one.
+    pub(super) fn was_long(&self) -> bool {
+        self.store.data().computed.is_long()
+    }
+
+    /// The core that it computes on is not its own any more.
+    pub(super) fn give_way(&mut self) {
+        self.store.data_mut().turn = None;
+    }
+
+    /// `turn` is that of a call that is taken to be a long one.
+    pub(super) fn begin(
+        &mut self,
+        call: &Call,
+        state: &Arc<StateCache>,
+        deadline: Instant,
+        turn: Option<Turn>,
+    ) {
         let data = self.store.data_mut();
         data.staged = Staged::default();
         data.meter.refused = None;
         data.deadline = deadline;
         data.requests.begin(deadline);
-        data.lines.begin(Arc::clone(&call.event));
+        data.lines.begin(Some(Arc::clone(&call.event)));
         data.call = Some(CallContext {
             event: Arc::clone(&call.event),
             key: call.key.clone(),
             idempotency_key: call.idempotency_key.clone(),
             state: Arc::clone(state),
         });
-        let left = deadline.saturating_duration_since(Instant::now());
-        self.store.set_epoch_deadline(Engine::ticks(left));
+        data.computed = Computed::default();
+        data.turn = turn;
+        self.store.set_epoch_deadline(NEXT_TICK);
         self.calls += 1;
     }
 

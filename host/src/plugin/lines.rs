@@ -56,11 +56,11 @@ impl Lines {
         }
     }
 
-    /// What is said from here on belongs to this event.
-    pub fn begin(&self, event: Arc<Event>) {
+    /// What is said from here on belongs to this event, if to any.
+    pub fn begin(&self, event: Option<Arc<Event>>) {
         let mut inner = self.inner.lock();
         *inner = Inner::default();
-        inner.event = Some(event);
+        inner.event = event;
     }
 
     /// What was said since, with a last line that was not ended.

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use wasm_encoder::{Component, ComponentSection, CustomSection, Module};
 use wasmparser::{
     BinaryReader, BinaryReaderError, ComponentExportSectionReader, ComponentImportSectionReader,
-    Validator, WasmFeatures,
+    ExportSectionReader, Validator, WasmFeatures,
 };
 use wit_component::StringEncoding;
 
@@ -21,17 +21,26 @@ const HEADER: usize = 8;
 const CUSTOM_ID: u8 = 0;
 const IMPORT_ID: u8 = 10;
 const EXPORT_ID: u8 = 11;
+const MODULE_EXPORT_ID: u8 = 7;
 
 /// What a plug-in exports, with the version that `wit/` has.
 const CONSUMER: &str = "sluicegate:plugin/consumer@0.1.0";
+/// And what one exports beside it that carries its state over.
+pub(super) const MIGRATION: &str = "sluicegate:plugin/migration@0.1.0";
 
 /// All of `wit/` as one file; the one with the package's name comes first.
 const WIT: &str = concat!(
     include_str!("../../../wit/types.wit"),
     include_str!("../../../wit/host.wit"),
     include_str!("../../../wit/consumer.wit"),
+    include_str!("../../../wit/migration.wit"),
     include_str!("../../../wit/world.wit"),
 );
+
+/// What `wasi:http` consists of, in the order in which each needs the ones before it.
+const IO: &str = include_str!("../../../wit/deps/io.wit");
+const CLOCKS: &str = include_str!("../../../wit/deps/clocks.wit");
+const HTTP: &str = include_str!("../../../wit/deps/http.wit");
 
 /// Why a file is not a plug-in, or could not be made one.
 #[derive(Debug, thiserror::Error)]
@@ -154,15 +163,40 @@ fn with_our_world(core_module: &[u8]) -> Result<Vec<u8>, Error> {
             module.extend_from_slice(section.whole);
         }
     }
-    embed_world(&mut module)?;
+    embed_world(&mut module, world(core_module)?)?;
     Ok(module)
 }
 
-fn embed_world(module: &mut Vec<u8>) -> Result<(), Error> {
+/// The world that a core module was built for, by what it exports.
+fn world(core_module: &[u8]) -> Result<&'static str, Error> {
+    for section in sections(core_module)? {
+        if section.id == MODULE_EXPORT_ID {
+            for export in ExportSectionReader::new(section.content)? {
+                if export?.name.starts_with(MIGRATION) {
+                    return Ok("migrating-plugin");
+                }
+            }
+        }
+    }
+    Ok("consumer-plugin")
+}
+
+fn embed_world(module: &mut Vec<u8>, world: &str) -> Result<(), Error> {
     let mut resolve = wit_component::metadata::Bindgen::default().resolve;
-    let package = resolve.push_str("wit", WIT).map_err(misfit)?;
+    for wit in [IO, CLOCKS, HTTP, WIT] {
+        resolve.push_str("wit", wit).map_err(misfit)?;
+    }
+    // Of the imports those stay that the module has.
+    let built = format!(
+        "package sluicegate:built;
+         world plugin {{
+             include sluicegate:plugin/{world}@0.1.0;
+             import wasi:http/outgoing-handler@0.2.12;
+         }}"
+    );
+    let package = resolve.push_str("built", &built).map_err(misfit)?;
     let world = resolve
-        .select_world(&[package], Some("consumer-plugin"))
+        .select_world(&[package], Some("plugin"))
         .map_err(misfit)?;
     wit_component::embed_component_metadata(module, &resolve, world, StringEncoding::UTF8)
         .map_err(misfit)

@@ -1,7 +1,7 @@
 //! Takes a key of a plug-in's and the version of its state, gives the key in the ledger, and back.
 //!
-//! Each version has keys of its own, so a build with a new one starts clean, one that goes back
-//! finds what it left, and both can run beside each other.
+//! Each version has keys of its own, so a build with a new one starts clean or with what is
+//! carried over to it, one that goes back finds what it left, and both can run beside each other.
 
 /// No key of a first version begins so, unless its author means this very thing.
 const MARK: char = '\u{1f}';
@@ -21,6 +21,13 @@ pub fn of_plugin(key: &str) -> &str {
     rest.map_or(key, |(_, rest)| rest)
 }
 
+/// The version that a key in the ledger belongs to.
+pub fn of_key(key: &str) -> u16 {
+    let inner = key.strip_prefix(MARK);
+    let version = inner.and_then(|inner| inner.split_once(MARK));
+    version.map_or(1, |(version, _)| version.parse().unwrap_or(1))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -33,6 +40,7 @@ mod tests {
         assert_ne!(key(2), key(3));
         for version in [1, 2, 65_535] {
             assert_eq!(of_plugin(&key(version)), "account/a");
+            assert_eq!(of_key(&key(version)), version);
         }
         assert_eq!(of_plugin(&in_ledger(2, String::new())), "");
     }

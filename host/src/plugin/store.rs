@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::time::{Duration, Instant};
-use wasmtime::ResourceLimiter;
+use wasmtime::{ResourceLimiter, UpdateDeadline};
 
+use super::cores::{Computed, Cores, Turn};
 use super::http::Requests;
 use super::lines::{Lines, Said};
 use super::wasi::Wasi;
@@ -35,6 +36,8 @@ pub const MAX_STATE_READS: usize = 1_000;
 pub const MAX_STATE_READ: usize = 16 << 20;
 /// Bytes of what a guest says about its failure.
 pub const MAX_MESSAGE: usize = 8 << 10;
+/// A guest is looked at whenever the epoch moves on.
+pub(super) const NEXT_TICK: u64 = 1;
 /// Elements of all tables of an instance.
 const MAX_TABLE_ELEMENTS: usize = 200_000;
 
@@ -110,6 +113,12 @@ pub struct StoreData {
     pub call: Option<CallContext>,
     /// When it, or the start of the instance, is over.
     pub deadline: Instant,
+    /// How long it has computed.
+    pub(super) computed: Computed,
+    /// Where its turn is from when that is long,
+    pub(super) cores: Arc<Cores>,
+    /// and its turn.
+    pub(super) turn: Option<Turn>,
     /// What it staged.
     pub staged: Staged,
     /// What it says.
@@ -131,11 +140,42 @@ pub struct StoreData {
 }
 
 impl StoreData {
-    /// The call under way. An import that runs while the component is instantiated has none.
+    /// The call under way. An import that runs while the component is instantiated has none,
+    /// and none one that runs while state is carried over.
     pub fn call(&self) -> Result<&CallContext, Abort> {
         self.call.as_ref().ok_or_else(|| {
-            Abort::Forbidden("state and outbox cannot be used while the plug-in starts".to_owned())
+            Abort::Forbidden(
+                "state and outbox cannot be used but while an event is handled".to_owned(),
+            )
         })
+    }
+
+    /// The epoch moved on while the guest ran.
+    pub(super) fn tick(&mut self) -> UpdateDeadline {
+        if self.deadline <= Instant::now() {
+            return UpdateDeadline::Interrupt;
+        }
+        self.computed.tick();
+        if self.computed.is_long() {
+            self.turn = match self.turn.take() {
+                Some(turn) => turn.pass(self.deadline),
+                None => self.cores.wait(self.deadline),
+            };
+            if self.turn.is_none() {
+                return UpdateDeadline::Interrupt;
+            }
+        }
+        UpdateDeadline::Continue(NEXT_TICK)
+    }
+
+    /// A call begins that handles no event.
+    pub(super) fn begin_bare(&mut self, deadline: Instant) {
+        self.staged = Staged::default();
+        self.meter.refused = None;
+        self.deadline = deadline;
+        self.computed = Computed::default();
+        self.turn = None;
+        self.lines.begin(None);
     }
 
     /// What was staged and said so far.

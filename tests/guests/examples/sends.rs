@@ -1,0 +1,45 @@
+//! Sends the request that the event describes with the SDK's client, and emits what came back:
+//! `{"n": 1, "do": "send", "url": …, "method": …, "body": …}`.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use sluicegate_guest::*;
+use sluicegate_test_guests::emit;
+
+#[derive(Deserialize)]
+struct Told<'a> {
+    #[serde(borrow)]
+    n: Option<&'a RawValue>,
+    url: String,
+    method: Option<String>,
+    body: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    input: &'a str,
+    key: &'a str,
+    n: Option<&'a RawValue>,
+    status: u16,
+    body: &'a str,
+}
+
+#[consumer]
+fn handle(event: Event, delivery: Delivery) -> Outcome {
+    let told: Told<'_> = event.json()?;
+    let method = told.method.as_deref().unwrap_or("GET");
+    let mut request =
+        http::Request::new(method, told.url).header("idempotency-key", &delivery.idempotency_key);
+    if let Some(body) = told.body {
+        request = request.body("text/plain", body);
+    }
+    let answer = request.send()?;
+    let report = Report {
+        input: event.id(),
+        key: &delivery.partition_key,
+        n: told.n,
+        status: answer.status(),
+        body: std::str::from_utf8(answer.body())?,
+    };
+    emit(&delivery, &report)
+}
