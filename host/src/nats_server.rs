@@ -78,6 +78,10 @@ impl NatsServer {
         std::fs::create_dir_all(&folder).map_err(failed("making its folder"))?;
         let log = folder.join("nats-server.log");
         let mut command = dying_with_us(&binary);
+        // A small heap of short-lived messages: the default collects it many times a second.
+        if std::env::var_os("GOGC").is_none() {
+            command.env("GOGC", "400");
+        }
         command
             .args(["-a", "127.0.0.1", "-p", &port.to_string(), "-js", "-sd"])
             .arg(&folder)

@@ -65,6 +65,10 @@ pub(crate) fn run(layout: &Layout, args: &Args) -> Result<bool> {
         if args.quick {
             bench.arg("--quick");
         }
+        // What docs/operating.md tells operators to set.
+        if std::env::var_os("GOGC").is_none() {
+            bench.env("GOGC", "400");
+        }
         bench
             .env("SLUICE_BIN", &programs.sluice)
             .env("SLUICE_GUESTS", &guests)

@@ -141,6 +141,8 @@ impl Owning {
             let mut writer = self.writer(&claim);
             let generation = Arc::clone(&rollouts.borrow_and_update().generation);
             let carried = tokio::select! {
+                // For most builds there is nothing to carry over, and nothing to wait for.
+                biased;
                 carried = self.carried_over(&generation, &claim.ledger, &mut writer) => carried,
                 () = turns.lost() => Err(None),
                 () = ending.cancelled() => Err(None),

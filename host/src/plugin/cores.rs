@@ -3,9 +3,7 @@
 //! A call that has computed for longer than [`PATIENCE`] is a long one, and so are the next ones
 //! of that build until one is short. Long calls may use every core as long as nobody else wants
 //! one; where short calls are made too, one core is left to these, to the host and to the broker.
-//! The long ones take turns. Priorities of threads
-//! were tried instead: a thread that stands behind all others keeps what it has locked in the
-//! kernel, above all the process's memory map.
+//! Decision 19 says why it is not done by the priorities of threads.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

@@ -16,13 +16,15 @@ pub(crate) struct Machine {
     pub(crate) nats_server: String,
     /// When nats-server writes to disk.
     pub(crate) sync: &'static str,
+    /// How much memory it takes before it collects garbage, in percent of what lives.
+    pub(crate) gogc: String,
     pub(crate) build: &'static str,
     /// How long and how often things were measured.
     pub(crate) run: String,
 }
 
 impl Machine {
-    /// This one, a nats-server of this version with its default settings.
+    /// This one, a nats-server of this version with its default settings but for `GOGC`.
     pub(crate) fn this(nats_server: String, run: String) -> Self {
         Self {
             cores: std::thread::available_parallelism().map_or(1, usize::from),
@@ -31,6 +33,7 @@ impl Machine {
             load_before: load(),
             nats_server,
             sync: "sync_interval 2m (nats-server's default), file storage, 1 replica",
+            gogc: std::env::var("GOGC").unwrap_or_else(|_| "100".to_owned()),
             build: if cfg!(debug_assertions) {
                 "dev"
             } else {
@@ -44,7 +47,8 @@ impl Machine {
 impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "  {} cores, {}, {}", self.cores, self.cpu, self.os)?;
-        writeln!(f, "  nats-server {}: {}", self.nats_server, self.sync)?;
+        let (server, sync, gogc) = (&self.nats_server, self.sync, &self.gogc);
+        writeln!(f, "  nats-server {server}: {sync}, GOGC={gogc}")?;
         write!(f, "  {} build; {}", self.build, self.run)?;
         if let Some(load) = self.load_before.filter(|load| *load > 0.5) {
             write!(
