@@ -15,8 +15,7 @@
 //!     Upsert::new(Row::by_key("salesorders", "new_number", number))
 //!         .set("new_confirmed", true)
 //!         .build()?
-//!         .to("https://contoso.crm.dynamics.com")
-//!         .send()?;
+//!         .send("https://contoso.crm.dynamics.com")?;
 //!     Ok(())
 //! }
 //! ```

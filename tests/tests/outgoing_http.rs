@@ -467,7 +467,14 @@ fn the_clients_errors_of_the_sdk_say_what_the_host_shall_do() -> Result<()> {
             send("redirect", format!("{origin}/api/redirect")),
             send("elsewhere", "https://example.com/".to_owned()),
             send("nothing", "no address".to_owned()),
+            Input::with_data(
+                "hanging",
+                "hanging",
+                0,
+                json!({ "url": format!("{origin}/api/hang"), "timeout_ms": 300 }),
+            ),
         ];
+        let begun = Instant::now();
         publish(&scene.stage.jetstream, &inputs).await?;
         let asked = ["will be tried again", "\"retry_in\":\"2", "answered 429"];
         scene.stage.host.wait_log(&asked, 20).await?;
@@ -480,8 +487,12 @@ fn the_clients_errors_of_the_sdk_say_what_the_host_shall_do() -> Result<()> {
             );
             letters.insert(id, said);
         }
+        // The call may take 5 s, and there are two of them: the request's own time ended it.
+        let took = begun.elapsed();
+        ensure!(took < Duration::from_secs(8), "it took {took:?}");
         for (id, reason, words) in [
             ("limited", "exhausted", "answered 429"),
+            ("hanging", "exhausted", "no answer from https://localhost"),
             ("redirect", "rejected", "answered 302"),
             (
                 "elsewhere",

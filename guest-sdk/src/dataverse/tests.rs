@@ -5,7 +5,7 @@ use percent_encoding::percent_decode_str;
 use super::key::NOT_IN_KEYS;
 use super::*;
 use crate::d365::{Date, Decimal};
-use crate::{Delivery, Failure, Outcome};
+use crate::{Delivery, Failure, Outcome, http};
 
 const ID: &str = "7c1f2d68-4e0b-4a37-8b59-2d6e9f1a3c05";
 
@@ -314,11 +314,7 @@ fn an_error_rejects_and_says_where_and_what_to_do() {
 
 #[test]
 fn a_request_goes_to_the_environment_with_its_headers_and_body() {
-    let row = Row::by_key("accounts", "accountnumber", "A-1");
-    let request = Upsert::new(row)
-        .set("name", "Contoso")
-        .build()
-        .expect("built");
+    let request = account().set("name", "Contoso").build().expect("built");
     let sent = request.to("https://contoso.crm.dynamics.com/");
     assert_eq!(sent.method, "PATCH");
     let url = "https://contoso.crm.dynamics.com/api/data/v9.2/accounts(accountnumber='A-1')";
@@ -330,4 +326,27 @@ fn a_request_goes_to_the_environment_with_its_headers_and_body() {
         Some("application/json")
     );
     assert_eq!(sent.body, br#"{"name":"Contoso"}"#);
+}
+
+#[test]
+fn a_create_that_finds_its_row_was_done_before_and_an_update_was_not() {
+    let refused = |status| {
+        let answer = http::Response {
+            status,
+            headers: Vec::new(),
+            body: Vec::new(),
+        };
+        Err(http::Error::Status(Box::new(answer)))
+    };
+    let by_id = Upsert::new(Row::by_id("accounts", ID));
+    for create in [account().create_only(), by_id.create_only()] {
+        let request = create.set("name", "Contoso").build().expect("built");
+        assert_eq!(
+            request.done(refused(412)).map(|answer| answer.status()),
+            Ok(412)
+        );
+        assert!(request.done(refused(400)).is_err());
+    }
+    let update = account().update_only().set("name", "Contoso");
+    assert!(update.build().expect("built").done(refused(412)).is_err());
 }

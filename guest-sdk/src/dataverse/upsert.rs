@@ -79,6 +79,26 @@ impl Request {
         request.body = self.body.to_string().into_bytes();
         request
     }
+
+    /// Sends it to this environment. A create whose row is there already (412) has been done, by
+    /// an attempt before this one.
+    ///
+    /// # Errors
+    /// As [`http::Request::send`].
+    pub fn send(&self, environment: &str) -> Result<http::Response, http::Error> {
+        self.done(self.to(environment).send())
+    }
+
+    pub(super) fn done(
+        &self,
+        answer: Result<http::Response, http::Error>,
+    ) -> Result<http::Response, http::Error> {
+        let creates = self.method == "POST" || self.headers.contains_key("If-None-Match");
+        match answer {
+            Err(http::Error::Status(answer)) if creates && answer.status() == 412 => Ok(*answer),
+            other => other,
+        }
+    }
 }
 
 impl Upsert {

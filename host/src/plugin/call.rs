@@ -152,40 +152,28 @@ impl Generation {
 
     /// A new instance; its start function runs within the call's deadline.
     pub(super) fn start(&self, deadline: Instant) -> Result<Instance, Failure> {
-        let timeout = deadline.saturating_duration_since(Instant::now());
-        let mut store = self.watched_store(deadline);
-        let guest = match self.pre().instantiate(&mut store) {
-            Ok(guest) => guest,
-            Err(error) => {
-                let staged = store.data_mut().take_staged();
-                return Err(failure(&staged, &store.data().meter, &error, timeout));
-            }
-        };
+        let (store, guest) = self.started(deadline, |store| self.pre().instantiate(store))?;
         Ok(Instance::new(store, guest, self.alive()))
     }
 
-    /// A new instance that handles no events.
-    pub(super) fn bare(
+    /// A new store, and what is instantiated in it.
+    pub(super) fn started<T>(
         &self,
         deadline: Instant,
-    ) -> Result<(Store<StoreData>, wasmtime::component::Instance), Failure> {
+        instantiate: impl FnOnce(&mut Store<StoreData>) -> wasmtime::Result<T>,
+    ) -> Result<(Store<StoreData>, T), Failure> {
         let timeout = deadline.saturating_duration_since(Instant::now());
-        let mut store = self.watched_store(deadline);
-        match self.pre().instance_pre().instantiate(&mut store) {
-            Ok(instance) => Ok((store, instance)),
+        let mut store = self.store(deadline);
+        store.limiter(|data| &mut data.meter);
+        store.epoch_deadline_callback(|mut store| Ok(store.data_mut().tick()));
+        store.set_epoch_deadline(NEXT_TICK);
+        match instantiate(&mut store) {
+            Ok(guest) => Ok((store, guest)),
             Err(error) => {
                 let staged = store.data_mut().take_staged();
                 Err(failure(&staged, &store.data().meter, &error, timeout))
             }
         }
-    }
-
-    fn watched_store(&self, deadline: Instant) -> Store<StoreData> {
-        let mut store = self.store(deadline);
-        store.limiter(|data| &mut data.meter);
-        store.epoch_deadline_callback(|mut store| Ok(store.data_mut().tick()));
-        store.set_epoch_deadline(NEXT_TICK);
-        store
     }
 }
 

@@ -1,10 +1,12 @@
 //! Sends the request that the event describes with the SDK's client, and emits what came back:
-//! `{"n": 1, "do": "send", "url": …, "method": …, "body": …}`.
+//! `{"n": 1, "do": "send", "url": …, "method": …, "body": …,
+//! "timeout_ms": …}`.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sluicegate_guest::*;
 use sluicegate_test_guests::emit;
+use std::time::Duration;
 
 #[derive(Deserialize)]
 struct Told<'a> {
@@ -13,6 +15,7 @@ struct Told<'a> {
     url: String,
     method: Option<String>,
     body: Option<String>,
+    timeout_ms: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -32,6 +35,9 @@ fn handle(event: Event, delivery: Delivery) -> Outcome {
         http::Request::new(method, told.url).header("idempotency-key", &delivery.idempotency_key);
     if let Some(body) = told.body {
         request = request.body("text/plain", body);
+    }
+    if let Some(millis) = told.timeout_ms {
+        request = request.timeout(Duration::from_millis(millis));
     }
     let answer = request.send()?;
     let report = Report {
