@@ -5,9 +5,8 @@
 //! is this very program, with a verb that nobody else needs.
 
 use std::io::{Read, Write};
-use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 
 use rustix::process::{Resource, Rlimit, Signal, set_parent_process_death_signal, setrlimit};
 
@@ -20,7 +19,10 @@ const THIS_PROGRAM: &str = "/proc/self/exe";
 /// Seconds of a core that one component may take. The interpreters of JavaScript and Python, the
 /// largest that were seen, take 34 and 28 in a debug build.
 const MAX_SECONDS: u64 = 120;
-/// Bytes of memory that it may take; either interpreter takes 0.5 GB.
+/// Its exit status when the component is at fault.
+const REFUSED: i32 = 1;
+/// Bytes of memory that it may take; either interpreter takes 0.5 GB, and the allocator sets one
+/// aside.
 const MAX_MEMORY: u64 = 3 << 30;
 
 /// What one component may take.
@@ -46,11 +48,13 @@ pub enum Error {
     /// It was ended.
     #[error(
         "it takes more than {MAX_SECONDS} s of a core, or more than {} MiB of memory, to compile \
-         (the compiler ended by signal {signal})", MAX_MEMORY >> 20
+         (the compiler ended with {status}){said}", MAX_MEMORY >> 20
     )]
     TooMuch {
-        /// What ended it.
-        signal: i32,
+        /// How it ended.
+        status: ExitStatus,
+        /// What it said before.
+        said: String,
     },
 }
 
@@ -86,9 +90,16 @@ impl Compiler {
             return Ok(output.stdout);
         }
         let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        match output.status.signal() {
-            Some(signal) => Err(Error::TooMuch { signal }),
-            None => Err(Error::Refused(said)),
+        match output.status.code() {
+            Some(REFUSED) => Err(Error::Refused(said)),
+            // By a signal, or by a panic where it could not have a thread.
+            _ => Err(Error::TooMuch {
+                status: output.status,
+                said: said
+                    .lines()
+                    .next()
+                    .map_or_else(String::new, |line| format!(": {line}")),
+            }),
         }
     }
 }
@@ -152,6 +163,12 @@ mod tests {
         assert!(
             ended.contains("120 s") && ended.contains("3072 MiB"),
             "{ended}"
+        );
+        let broke = of(folder.path(), "echo no thread >&2; exit 101").compile(&given);
+        let broke = broke.expect_err("broke").to_string();
+        assert!(
+            broke.contains("3072 MiB") && broke.ends_with(": no thread"),
+            "{broke}"
         );
         let missing = Compiler {
             program: folder.path().join("nothing"),
