@@ -49,7 +49,9 @@ mod entity;
 mod business;
 mod context;
 mod event_grid;
+mod from;
 mod record;
+mod row;
 
 mod attribute;
 mod facts;
@@ -73,6 +75,7 @@ pub use map::{Mapped, map};
 pub use members::Members;
 pub use money::{Money, exact};
 pub use pairs::{Pair, Pairs};
+pub use row::RowError;
 pub use subject::{Kind, Origin, SLOTS, Subject, slot, token};
 pub use value::{Choice, Value};
 

@@ -22,6 +22,16 @@ pub enum Error {
     /// The data is no Dataverse execution context, or no Finance and Operations business event.
     #[error("the data of the event is not the Dynamics 365 body that the plug-in reads")]
     D365(#[from] d365::Error),
+    /// The own members of a business event are not what the plug-in reads.
+    #[error("the members of the business event {id:?} do not fit {wanted}")]
+    Members {
+        /// The business event's id.
+        id: String,
+        /// The Rust type that was asked for.
+        wanted: &'static str,
+        /// What does not fit.
+        source: serde_json::Error,
+    },
     /// A value cannot be written as the JSON data of a new event.
     #[error("the data of the event {event_type:?} cannot be written as JSON")]
     Write {

@@ -1,7 +1,8 @@
 //! Takes calls of the SDK, gives them to the host that the plug-in runs in.
 //!
-//! In WebAssembly these are the component's imports. A native build has no host: a log line
-//! goes to stderr there, everything else panics with an advice.
+//! In WebAssembly these are the component's imports. In a native build it is the host of
+//! [`crate::testing`]; without one a log line goes to stderr, and everything else panics with an
+//! advice.
 
 #[cfg(not(target_family = "wasm"))]
 mod native;

@@ -93,6 +93,27 @@ impl Request {
         }
     }
 
+    /// `GET`, `POST`, …
+    pub fn method(&self) -> &str {
+        &self.method
+    }
+
+    /// The address.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The headers that the plug-in set, in their order; the host adds a credential.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        let headers = self.headers.iter();
+        headers.map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// The body that is sent.
+    pub fn sent_body(&self) -> &[u8] {
+        &self.body
+    }
+
     /// Adds a header.
     pub fn header(mut self, name: impl Into<String>, value: impl Display) -> Self {
         self.headers.push((name.into(), value.to_string()));

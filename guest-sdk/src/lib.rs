@@ -14,7 +14,29 @@
 //! }
 //! ```
 //!
-//! With state, an emitted event, and a failure that a later call can mend:
+//! What it needs of a call it takes as parameters, in any order ([`Extract`]): here the columns of
+//! an account as a type of its own, and a value that is kept for each account.
+//!
+//! ```
+//! use serde::Deserialize;
+//! use sluicegate_guest::d365::Decimal;
+//! use sluicegate_guest::*;
+//!
+//! #[derive(Deserialize)]
+//! struct Account {
+//!     creditlimit: Option<Decimal>,
+//! }
+//!
+//! #[consumer]
+//! fn handle(account: Record<Account>, mut highest: State<Decimal>) -> Outcome {
+//!     if let Some(limit) = account.row.creditlimit {
+//!         *highest = limit.max(*highest);
+//!     }
+//!     Ok(())
+//! }
+//! ```
+//!
+//! With plain state, an emitted event, and a failure that a later call can mend:
 //!
 //! ```
 //! use sluicegate_guest::*;
@@ -43,10 +65,10 @@
 //!
 //! # Native builds
 //!
-//! The imports exist inside the host only. Natively the crate compiles, so that a plug-in's
-//! functions can be unit-tested and documented; a log line goes to stderr, and everything in
-//! [`state`], [`outbox`] and [`config`] panics and says why. `sluice test` runs the plug-in as
-//! a whole.
+//! The imports exist inside the host only. Natively the crate compiles, so that a plug-in can be
+//! tested with `cargo test`: [`testing`] plays the host there. Without it a log line goes to
+//! stderr, and everything in [`state`], [`outbox`], [`config`] and [`http`] panics and says why.
+//! `sluice test` runs the built component with the real limits.
 
 #[cfg(target_family = "wasm")]
 mod bindings;
@@ -57,7 +79,9 @@ mod attribute;
 mod builder;
 mod delivery;
 pub mod event;
+mod extract;
 mod failure;
+mod record;
 
 pub mod config;
 pub mod dataverse;
@@ -65,12 +89,16 @@ pub mod http;
 pub mod log;
 pub mod outbox;
 pub mod state;
+#[cfg(not(target_family = "wasm"))]
+pub mod testing;
 
 pub use attribute::Attribute;
 pub use builder::EventBuilder;
 pub use delivery::Delivery;
 pub use event::Event;
+pub use extract::{Call, Data, Extract, Handler};
 pub use failure::{Failure, Migrated, Outcome, reject, retry, retry_after};
+pub use record::{BusinessEvent, Error as RecordError, Record};
 pub use sluicegate_d365 as d365;
 pub use sluicegate_guest_macros::consumer;
 /// # Example
@@ -90,6 +118,7 @@ pub use sluicegate_guest_macros::consumer;
 /// # Ok::<(), Failure>(())
 /// ```
 pub use sluicegate_guest_macros::migrate;
+pub use state::State;
 
 /// What `#[consumer]` expands to needs these; they are no part of the interface.
 #[cfg(target_family = "wasm")]
@@ -98,6 +127,15 @@ pub mod __private {
     pub use crate::bindings::*;
     pub use crate::host::{handle, migrate};
 }
+
+/// What `#[consumer]` says of a function natively.
+#[cfg(not(target_family = "wasm"))]
+#[doc(hidden)]
+pub fn __is_handler<P>(_: &impl Handler<P>) {}
+
+/// What `#[consumer]` says of each parameter, so that the compiler points at the wrong one.
+#[doc(hidden)]
+pub const fn __is_extract<P: Extract>() {}
 
 /// What `#[consumer]` expands to.
 #[cfg(target_family = "wasm")]
@@ -162,7 +200,7 @@ macro_rules! __export_migration {
 #[macro_export]
 macro_rules! __export {
     ($handler:expr) => {
-        const _: fn($crate::Event, $crate::Delivery) -> $crate::Outcome = $handler;
+        const _: fn() = || $crate::__is_handler(&$handler);
     };
 }
 

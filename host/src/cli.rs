@@ -4,11 +4,14 @@ mod build;
 mod check;
 mod connect;
 mod deploy;
+mod dev;
 mod dlq;
+mod embedded;
 mod events;
 mod following;
 mod hosts;
 mod input;
+mod new;
 mod output;
 mod pause;
 mod plugins;
@@ -19,6 +22,7 @@ mod send;
 mod sign;
 mod simulate;
 mod test;
+mod touched;
 
 use std::process::ExitCode;
 
@@ -45,6 +49,11 @@ enum Verb {
     Send(send::Args),
     /// Make Dynamics 365 traffic: through the gateway, straight to NATS, or into a file.
     Simulate(simulate::Args),
+    /// Run plug-ins from their sources: a broker, a gateway and a host of their own; a change is
+    /// built and swapped in, and each event's outcome is shown.
+    Dev(dev::Args),
+    /// Make the folder of a new plug-in: it builds, tests and deploys at once.
+    New(new::Args),
     /// Build a plug-in: one .wasm file with its manifest in it.
     Build(build::Args),
     /// Sign a plug-in, or make a key for that.
@@ -93,6 +102,8 @@ impl Cli {
             Verb::Check(args) => check::run(args),
             Verb::Send(args) => runtime.block_on(send::run(args)),
             Verb::Simulate(args) => runtime.block_on(simulate::run(args)),
+            Verb::Dev(args) => runtime.block_on(dev::run(args)),
+            Verb::New(args) => new::run(&args),
             Verb::Build(args) => build::run(&args),
             Verb::Sign(args) => sign::sign(&args),
             Verb::Verify(args) => sign::verify(&args),

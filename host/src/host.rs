@@ -36,7 +36,7 @@ mod deployed;
 mod own;
 mod plugins;
 mod start;
-mod watching;
+pub(crate) mod watching;
 
 const WAIT_FIRST: Duration = Duration::from_millis(200);
 const WAIT_LONGEST: Duration = Duration::from_secs(5);

@@ -35,6 +35,27 @@ pub enum Outcome {
     },
 }
 
+impl Outcome {
+    /// For people: `done`, or what is asked for.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Duplicate => "duplicate",
+            Self::Retry { .. } => "retry",
+            Self::Again { .. } => "again",
+            Self::Dead { .. } => "reject",
+        }
+    }
+
+    /// What was wrong; empty when nothing was.
+    pub fn error(&self) -> &str {
+        match self {
+            Self::Done | Self::Duplicate => "",
+            Self::Retry { error, .. } | Self::Again { error } | Self::Dead { error, .. } => error,
+        }
+    }
+}
+
 /// The outcome of a call that failed.
 pub fn of(failure: Failure) -> Outcome {
     let error = failure.to_string();

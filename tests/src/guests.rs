@@ -29,6 +29,7 @@ pub const TESTED: &[(&str, &str)] = &[
     ("sends", "outgoing_http.rs"),
     ("stamp", "hot_reload.rs"),
     ("tell_key", "idempotency_key.rs"),
+    ("typed", "typed_handlers.rs"),
     ("trap", "a_plugin_stays_in_its_box.rs"),
     ("calls", "outgoing_http.rs"),
     ("carries", "state_is_carried_over.rs"),

@@ -11,7 +11,7 @@ use crate::run;
 use crate::setup;
 
 /// Those that exist, in the order in which all of them run.
-const NAMES: [&str; 3] = ["gateway", "ledger", "neighbours"];
+const NAMES: [&str; 4] = ["gateway", "ledger", "neighbours", "typed"];
 
 /// What to measure.
 pub(crate) struct Args {
@@ -99,7 +99,7 @@ mod tests {
         let wrong = |words: &[&str]| Args::read(words).err().unwrap();
         assert_eq!(
             wrong(&["gatway"]),
-            "there is no benchmark `gatway`; there is: gateway, ledger, neighbours"
+            "there is no benchmark `gatway`; there is: gateway, ledger, neighbours, typed"
         );
         assert_eq!(wrong(&["--quikc"]), "`bench` has no option --quikc");
     }

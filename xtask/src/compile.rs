@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::layout::Layout;
 use crate::run;
+use crate::setup::Languages;
 
 /// How much of the workspace to build along with `sluice`.
 #[derive(Clone, Copy)]
@@ -144,8 +145,15 @@ pub(crate) fn guests(layout: &Layout, sluice: &Path) -> Result<PathBuf> {
     Ok(components)
 }
 
-/// Builds every folder of `source` that holds a `plugin.toml` to `out/<folder>.wasm`.
-pub(crate) fn plugins(layout: &Layout, sluice: &Path, source: &Path, out: &Path) -> Result<()> {
+/// Builds every folder of `source` that holds a `plugin.toml` to `out/<folder>.wasm`; those in
+/// other languages than Rust by the tools given, or not at all. Says which were left out.
+pub(crate) fn plugins(
+    layout: &Layout,
+    sluice: &Path,
+    source: &Path,
+    out: &Path,
+    languages: Option<&Languages>,
+) -> Result<Vec<String>> {
     fs::create_dir_all(out).with_context(|| format!("could not make {}", out.display()))?;
     let mut folders: Vec<_> = entries(source)?
         .into_iter()
@@ -158,13 +166,43 @@ pub(crate) fn plugins(layout: &Layout, sluice: &Path, source: &Path, out: &Path)
             layout.short(source)
         );
     }
+    let mut left_out = Vec::new();
     for folder in folders {
         let file = out.join(format!("{}.wasm", stem(&folder)));
         let mut build = run::program(sluice);
         build.arg("build").arg(&folder).arg("--out").arg(&file);
-        run::output(build.env("CARGO_TARGET_DIR", plugin_target(layout)))?;
+        build.env("CARGO_TARGET_DIR", plugin_target(layout));
+        if !folder.join("Cargo.toml").is_file() {
+            let Some(languages) = languages else {
+                continue;
+            };
+            if !languages.can_build(&folder) {
+                // One of an earlier day would be tested as if it were today's.
+                let _ = fs::remove_file(&file);
+                left_out.push(format!("{} SKIPPED", stem(&folder)));
+                continue;
+            }
+            // It takes long, and cargo is not there to see that nothing has changed.
+            let mut sources = files_of(&folder)?;
+            sources.push(sluice.to_owned());
+            let sources: Vec<&Path> = sources.iter().map(PathBuf::as_path).collect();
+            if is_newer(&file, &sources) {
+                continue;
+            }
+            // As it is in this repository today.
+            let _ = fs::remove_dir_all(folder.join("sluicegate"));
+            build.envs(languages.environment());
+        }
+        run::output(&mut build)?;
     }
-    Ok(())
+    Ok(left_out)
+}
+
+/// The files of a folder itself.
+fn files_of(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = entries(folder)?;
+    files.retain(|path| path.is_file() && stem(path) != stem(folder));
+    Ok(files)
 }
 
 /// One target folder for the workspaces of all plug-ins, so that the SDK is built once.

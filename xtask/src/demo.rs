@@ -39,6 +39,8 @@ pub(crate) fn run(layout: &Layout) -> Result<bool> {
             &sluice,
             &layout.root.join(source),
             &folder.path("plugins"),
+            // Their tools are for `cargo xtask test`: the demo shows what is in Rust.
+            None,
         )?;
     }
     println!(

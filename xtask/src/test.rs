@@ -63,14 +63,14 @@ fn build(layout: &Layout, args: &Args, summary: &mut Summary) -> Result<Parts> {
     let tools = summary.step("setup", || setup::run(layout))?;
     let sluice = summary.step("build", || compile::sluice(layout, Scope::Workspace))?;
     let guests = summary.step("test guests", || compile::guests(layout, &sluice))?;
+    let of_languages = summary.step("their tools", || Ok(setup::languages(layout)))?;
     summary.step_saying("other languages", || {
-        let tools = setup::languages(layout);
-        languages::guests(layout, &sluice, &tools, &guests)
+        languages::guests(layout, &sluice, &of_languages, &guests)
     })?;
-    let plugins = summary.step("plug-ins", || {
-        let out = layout.target.join("plugins");
-        compile::plugins(layout, &sluice, &layout.root.join("plugins"), &out)?;
-        Ok(out)
+    let plugins = layout.target.join("plugins");
+    summary.step_saying("plug-ins", || {
+        let source = layout.root.join("plugins");
+        compile::plugins(layout, &sluice, &source, &plugins, Some(&of_languages))
     })?;
     let mut environment = vec![
         ("SLUICE_BIN", sluice),
@@ -78,6 +78,7 @@ fn build(layout: &Layout, args: &Args, summary: &mut Summary) -> Result<Parts> {
         ("SLUICE_GUESTS", guests),
         ("SLUICE_PLUGINS", plugins),
     ];
+    environment.extend(of_languages.environment());
     if args.long {
         environment.push(("SLUICE_LONG", "1".into()));
     }

@@ -5,18 +5,22 @@
 
 use proc_macro::TokenStream;
 use proc_macro2::{Span, TokenStream as Tokens};
-use quote::quote;
+use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{Error, FnArg, ItemFn, ReturnType};
+use syn::{Error, FnArg, ItemFn, ReturnType, Type};
 
-const SHAPE: &str =
-    "#[consumer] goes on `fn(Event) -> Outcome` or `fn(Event, Delivery) -> Outcome`";
+const SHAPE: &str = "#[consumer] goes on `fn(Event) -> Outcome`, or on one with other parameters \
+                     that are Extract, such as `fn(Record<Account>, Delivery) -> Outcome`";
+
+/// As many parameters as `Handler` is implemented for.
+const MOST_PARAMETERS: usize = 6;
 
 /// Makes a function the plug-in's handler of events.
 ///
-/// It takes an `Event`, or an `Event` and a `Delivery`, and returns an `Outcome`. There is one
-/// in a plug-in; a second one is an error when linking. The function stays what it was, so that
-/// a test can call it.
+/// It takes 1 to 6 parameters, each one `Extract`: `Event`, `Delivery`, `Record<T>`,
+/// `BusinessEvent<T>`, `Data<T>`, `State<T>`; and returns an `Outcome`. There is one in a plug-in;
+/// a second one is an error when linking. The function stays what it was, so that a test can call
+/// it.
 #[proc_macro_attribute]
 pub fn consumer(options: TokenStream, item: TokenStream) -> TokenStream {
     expand(options.into(), item.into())
@@ -77,34 +81,23 @@ fn expand(options: Tokens, item: Tokens) -> Result<Tokens, Error> {
         ));
     }
     let function: ItemFn = syn::parse2(item).map_err(|error| Error::new(error.span(), SHAPE))?;
-    let arguments = arguments(&function)?;
     let name = &function.sig.ident;
-    let types = arguments
-        .iter()
-        .map(|argument| quote!(::sluicegate_guest::#argument));
-    let passed = match arguments.len() {
-        1 => quote!(event),
-        _ => quote!(event, delivery),
-    };
-    let handler = quote! {
-        |event, delivery| {
-            let _ = &delivery;
-            #name(#passed)
-        }
-    };
+    // A type that is none is reported here, at the parameter.
+    let checks = parameters(&function)?
+        .into_iter()
+        .map(|parameter| quote_spanned!(parameter.span()=> ::sluicegate_guest::__is_extract::<#parameter>();));
     Ok(quote! {
         #function
 
         const _: () = {
-            // A wrong type is reported here, in the words of the shape that is wanted.
-            const SHAPE: fn(#(#types),*) -> ::sluicegate_guest::Outcome = #name;
-            ::sluicegate_guest::__export!(#handler);
+            #(#checks)*
+            ::sluicegate_guest::__export!(#name);
         };
     })
 }
 
-/// The types of the parameters, by what they must be.
-fn arguments(function: &ItemFn) -> Result<Vec<Tokens>, Error> {
+/// The types of the parameters.
+fn parameters(function: &ItemFn) -> Result<Vec<&Type>, Error> {
     let signature = &function.sig;
     let wrong = |span: Span, what: &str| Err(Error::new(span, format!("{what}; {SHAPE}")));
     if let Some(token) = &signature.asyncness {
@@ -141,15 +134,18 @@ fn arguments(function: &ItemFn) -> Result<Vec<Tokens>, Error> {
     if matches!(signature.output, ReturnType::Default) {
         return wrong(signature.ident.span(), "the handler returns nothing");
     }
-    match signature.inputs.len() {
-        1 => Ok(vec![quote!(Event)]),
-        2 => Ok(vec![quote!(Event), quote!(Delivery)]),
-        0 => wrong(signature.ident.span(), "the handler takes no event"),
-        _ => wrong(
-            signature.inputs.span(),
-            "the handler has more than two parameters",
-        ),
+    if signature.inputs.is_empty() {
+        return wrong(signature.ident.span(), "the handler takes no event");
     }
+    if signature.inputs.len() > MOST_PARAMETERS {
+        let what = "the handler has more than 6 parameters";
+        return wrong(signature.inputs.span(), what);
+    }
+    let types = signature.inputs.iter().filter_map(|input| match input {
+        FnArg::Typed(parameter) => Some(&*parameter.ty),
+        FnArg::Receiver(_) => None,
+    });
+    Ok(types.collect())
 }
 
 #[cfg(test)]
@@ -163,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn both_shapes_are_taken_and_the_function_stays() {
+    fn every_shape_is_taken_and_the_function_stays() {
         for item in [
             quote!(
                 fn handle(event: Event) -> Outcome {
@@ -172,6 +168,11 @@ mod tests {
             ),
             quote!(
                 pub fn handle(event: Event, delivery: Delivery) -> Outcome {
+                    Ok(())
+                }
+            ),
+            quote!(
+                fn handle(Record { row, .. }: Record<Account>, mut seen: State<u64>) -> Outcome {
                     Ok(())
                 }
             ),
@@ -231,11 +232,11 @@ mod tests {
             ),
             (
                 quote!(
-                    fn handle(a: Event, b: Delivery, c: u8) -> Outcome {
+                    fn handle(a: A, b: A, c: A, d: A, e: A, f: A, g: A) -> Outcome {
                         Ok(())
                     }
                 ),
-                "two parameters",
+                "6 parameters",
             ),
             (
                 quote!(

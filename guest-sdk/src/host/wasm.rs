@@ -10,16 +10,18 @@ use std::sync::Once;
 use std::time::Duration;
 
 use crate::bindings::sluicegate::plugin as wit;
-use crate::{Attribute, Delivery, Event, Failure, Migrated, Outcome, log::Level};
+use crate::extract::{Call, Handler};
+use crate::{Attribute, Delivery, Event, Failure, Migrated, log::Level};
 
 /// What the export calls: `consumer` is the function under `#[consumer]`.
-pub fn handle(
+pub fn handle<P>(
     event: wit::types::Event,
     delivery: wit::types::Delivery,
-    consumer: fn(Event, Delivery) -> Outcome,
+    consumer: impl Handler<P>,
 ) -> Result<(), wit::types::Failure> {
     speak_up();
-    consumer(event.into(), delivery.into()).map_err(Into::into)
+    let call = Call::new(event.into(), delivery.into());
+    consumer.handle(call).map_err(Into::into)
 }
 
 /// What the export calls: `migration` is the function under `#[migrate]`.

@@ -1,7 +1,13 @@
-//! `sluice build`: takes a Rust plug-in's folder, or what another tool built, gives one .wasm file with the manifest in it.
+//! `sluice build`: takes a plug-in's folder, or what another tool built, gives one .wasm file with the manifest in it.
+
+mod javascript;
+mod python;
+mod rust;
+mod tool;
+mod world;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 
@@ -9,11 +15,9 @@ use super::output::line;
 use crate::manifest::{self, Manifest};
 use crate::plugin::{generation, package};
 
-const TARGET: &str = "wasm32-unknown-unknown";
-
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The plug-in's folder, with Cargo.toml and plugin.toml.
+    /// The plug-in's folder: plugin.toml beside Cargo.toml, plugin.py or plugin.js.
     #[arg(default_value = ".")]
     dir: PathBuf,
     /// Where the file goes; <DIR>/<name>.wasm when not given.
@@ -28,6 +32,38 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let built = build(args)?;
+    line!(
+        "{} {}  {:.1} KB  {}\n{}",
+        built.name,
+        built.version,
+        built.size as f64 / 1024.0,
+        built.digest,
+        built.file.display()
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A plug-in's file, and what is in it.
+pub(super) struct Built {
+    pub(super) name: String,
+    version: String,
+    size: usize,
+    digest: String,
+    pub(super) file: PathBuf,
+}
+
+/// Builds the folder to the file that it makes of itself.
+pub(super) fn folder(dir: &Path) -> anyhow::Result<Built> {
+    build(&Args {
+        dir: dir.to_owned(),
+        out: None,
+        module: None,
+        manifest: None,
+    })
+}
+
+fn build(args: &Args) -> anyhow::Result<Built> {
     let manifest_file = args
         .manifest
         .clone()
@@ -37,7 +73,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let manifest = manifest::parse(&text, &manifest_file.display().to_string())?;
     let module = match &args.module {
         Some(module) => module.clone(),
-        None => cargo_build(&args.dir)?,
+        None => match Language::of(&args.dir)? {
+            Language::Rust => rust::build(&args.dir)?,
+            Language::Python => python::build(&args.dir, &manifest)?,
+            Language::JavaScript => javascript::build(&args.dir, &manifest)?,
+        },
     };
     let wasm =
         std::fs::read(&module).with_context(|| format!("{} cannot be read", module.display()))?;
@@ -53,15 +93,46 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         .clone()
         .unwrap_or_else(|| args.dir.join(format!("{}.wasm", manifest.name)));
     write(&out, &file).with_context(|| format!("{} cannot be written", out.display()))?;
-    line!(
-        "{} {}  {:.1} KB  {}\n{}",
-        manifest.name,
-        manifest.version,
-        file.len() as f64 / 1024.0,
-        package::digest(&file),
-        out.display()
-    );
-    Ok(ExitCode::SUCCESS)
+    Ok(Built {
+        name: manifest.name,
+        version: manifest.version,
+        size: file.len(),
+        digest: package::digest(&file),
+        file: out,
+    })
+}
+
+/// What a plug-in is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Language {
+    Rust,
+    Python,
+    JavaScript,
+}
+
+impl Language {
+    /// By the file that its tool begins with.
+    fn of(dir: &Path) -> anyhow::Result<Self> {
+        let languages = [
+            ("Cargo.toml", Self::Rust),
+            (python::SOURCE, Self::Python),
+            (javascript::SOURCE, Self::JavaScript),
+        ];
+        let mut found = languages
+            .into_iter()
+            .filter(|(file, _)| dir.join(file).is_file());
+        match (found.next(), found.next()) {
+            (Some((_, language)), None) => Ok(language),
+            (Some((one, _)), Some((other, _))) => bail!(
+                "{} has both {one} and {other}: a plug-in is written in one language",
+                dir.display()
+            ),
+            (None, _) => bail!(
+                "{} has no Cargo.toml, plugin.py or plugin.js; `sluice new` makes a folder that has",
+                dir.display()
+            ),
+        }
+    }
 }
 
 /// The tools of Python and JavaScript import all of a world, used or not, so that a grant is
@@ -88,43 +159,4 @@ pub(super) fn write(out: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     std::fs::set_permissions(file.path(), readable)?;
     file.persist(out)?;
     Ok(())
-}
-
-/// Runs cargo, and finds the core module among what it made.
-fn cargo_build(dir: &Path) -> anyhow::Result<PathBuf> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
-        .args(["build", "--release", "--lib", "--target", TARGET])
-        .arg("--message-format=json-render-diagnostics")
-        .arg("--manifest-path")
-        .arg(dir.join("Cargo.toml"))
-        .stderr(Stdio::inherit())
-        .output()
-        .context("cargo cannot be run; is Rust installed?")?;
-    if !output.status.success() {
-        bail!("cargo build failed; if the target is missing: rustup target add {TARGET}");
-    }
-    let manifest = dir.join("Cargo.toml").canonicalize()?;
-    output
-        .stdout
-        .split(|byte| *byte == b'\n')
-        .filter_map(|line| serde_json::from_slice::<Artifact>(line).ok())
-        .filter(|artifact| Path::new(&artifact.manifest_path) == manifest)
-        .flat_map(|artifact| artifact.filenames)
-        .find(|file| {
-            file.extension()
-                .is_some_and(|extension| extension == "wasm")
-        })
-        .with_context(|| {
-            format!(
-                "cargo made no .wasm file; {} needs [lib] crate-type = [\"cdylib\"]",
-                dir.join("Cargo.toml").display()
-            )
-        })
-}
-
-#[derive(serde::Deserialize)]
-struct Artifact {
-    manifest_path: String,
-    filenames: Vec<PathBuf>,
 }

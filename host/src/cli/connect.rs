@@ -15,7 +15,8 @@ const URL: &str = "NATS_URL";
 /// Where the broker is.
 #[derive(Debug, clap::Args)]
 pub(super) struct Target {
-    /// Address of the broker; without it the variable NATS_URL, or nats://127.0.0.1:4222.
+    /// Address of the broker; without it the variable NATS_URL, or that of the `sluice dev` or
+    /// the embedded nats-server of this folder, or nats://127.0.0.1:4222.
     #[arg(long, conflicts_with = "config")]
     nats: Option<String>,
     /// Take the broker from the daemon's file, whatever NATS_URL says.
@@ -38,14 +39,19 @@ impl Target {
                 .map(|url| (URL, url)),
             (None, Some(_)) => None,
         };
-        if let Some((place, url)) = named {
-            config.nats.server = Server::parse(&url).with_context(|| {
+        if let Some((place, url)) = &named {
+            config.nats.server = Server::parse(url).with_context(|| {
                 format!("{place}: {url:?} is no address such as nats://127.0.0.1:4222")
             })?;
         }
         let addresses = match &config.nats.server {
             Server::Addresses(addresses) => addresses.clone(),
             Server::Embedded => vec![embedded(&config)?],
+        };
+        let addresses = match (named, &self.config) {
+            // What a daemon with a nats-server of its own has written down here.
+            (None, None) => embedded(&config).map_or(addresses, |address| vec![address]),
+            _ => addresses,
         };
         Ok(broker::connect(&config.nats, &addresses, "sluice command line").await?)
     }

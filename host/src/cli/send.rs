@@ -36,6 +36,9 @@ pub(super) struct Args {
     /// Leave out the message id by which the broker drops what it has seen before.
     #[arg(long)]
     no_broker_dedup: bool,
+    /// Give each event an id of its own, so that it is handled though it was before.
+    #[arg(long)]
+    again: bool,
     /// One JSON object a line.
     #[arg(long)]
     json: bool,
@@ -53,7 +56,12 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         environment: args.environment.as_deref(),
         subject: args.subject.as_deref(),
     };
-    let inputs = input::read_all(&args.files, &reading)?;
+    let mut inputs = input::read_all(&args.files, &reading)?;
+    if args.again {
+        for input in &mut inputs {
+            input.event.id = uuid::Uuid::new_v4().to_string();
+        }
+    }
     let context = args.target.connect().await?;
     let max_payload = context.client().server_info().max_payload;
     for input in &inputs {

@@ -1,21 +1,25 @@
 //! `sluice test`: takes a plug-in and events, says what it did with each; no broker, the real limits.
 
-use std::path::PathBuf;
+mod expected;
+mod report;
+
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use serde_json::json;
+use rustix::time::{ClockId, clock_gettime};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::input::{self, Input, Reading};
 use super::output::line;
+use super::touched::Touched;
 use crate::config::Config;
-use crate::encode;
 use crate::ledger::state::{StateCache, Writes};
 use crate::load;
-use crate::plugin::call::{Failure, Returned};
+use crate::plugin::call::Returned;
 use crate::plugin::emit::idempotency_key;
 use crate::plugin::engine::Engine;
 use crate::plugin::generation::Generation;
@@ -39,12 +43,104 @@ pub(super) struct Args {
     /// One JSON object an event.
     #[arg(long)]
     json: bool,
+    /// What is to be found: a JSON list with an object for each event, which names what counts of
+    /// that which --json prints.
+    #[arg(long, value_name = "FILE")]
+    expect: Option<PathBuf>,
+    /// Write what was found into the file of --expect.
+    #[arg(long, requires = "expect")]
+    accept: bool,
+    /// Do it again whenever the plug-in, an event or the expectation changes.
+    #[arg(long, conflicts_with = "accept")]
+    watch: bool,
 }
 
 /// What one event changed in the state: key, value before, value after.
 type Changes = Vec<(String, Option<String>, Option<String>)>;
 
+/// What an event came from, and what became of it.
+struct Tried {
+    place: Place,
+    call: Call,
+    returned: Returned,
+    /// Of the processor, by the clock of the thread.
+    cpu: Duration,
+    changes: Changes,
+}
+
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    if !args.watch {
+        return once(args);
+    }
+    let files = args.events.iter().chain(&args.expect).chain([&args.plugin]);
+    let mut touched = Touched::files(files.map(PathBuf::as_path))?;
+    loop {
+        // Whoever mends a file wants to be told what is wrong with it, again and again.
+        match once(args) {
+            Ok(code) if code == ExitCode::SUCCESS => {
+                eprintln!("── as expected; waiting for a change")
+            }
+            Ok(_) => eprintln!("── not as expected; waiting for a change"),
+            Err(error) => eprintln!("error: {error:#}\n── waiting for a change"),
+        }
+        touched.wait()?;
+    }
+}
+
+fn once(args: &Args) -> anyhow::Result<ExitCode> {
+    // Read first: a mistake in it must not cost a compilation.
+    let expectation = match &args.expect {
+        Some(file) if !args.accept => Some(expected::read(file)?),
+        _ => None,
+    };
+    let mut found = Vec::new();
+    let mut all_done = true;
+    try_all(args, |tried| {
+        all_done &= tried.returned.result.is_ok();
+        if args.json {
+            line!("{}", report::json(&tried)?);
+        } else {
+            report::print(&tried);
+        }
+        if args.expect.is_some() {
+            found.push(report::json(&tried)?);
+        }
+        Ok(())
+    })?;
+    let as_wanted = match (&args.expect, expectation) {
+        (Some(file), Some(expected)) => compare(file, &expected, &found),
+        (Some(file), None) => {
+            expected::write(file, &found)?;
+            eprintln!("{} now expects what was found", file.display());
+            true
+        }
+        (None, _) => all_done,
+    };
+    Ok(if as_wanted {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Prints what is not as expected, and tells whether all is.
+fn compare(file: &Path, expected: &[Value], found: &[Value]) -> bool {
+    let differences = expected::differences(expected, found);
+    for difference in &differences {
+        eprintln!("{difference}");
+    }
+    if !differences.is_empty() {
+        eprintln!(
+            "not as {} expects it: {} of {} events; --accept writes down what was found",
+            file.display(),
+            expected::of_events(&differences),
+            found.len()
+        );
+    }
+    differences.is_empty()
+}
+
+fn try_all(args: &Args, mut seen: impl FnMut(Tried) -> anyhow::Result<()>) -> anyhow::Result<()> {
     let (bytes, mut manifest) = load::open(&args.plugin, &Config::default())
         .with_context(|| args.plugin.display().to_string())?;
     for pair in &args.set {
@@ -62,28 +158,30 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let generation = Generation::load(&Arc::new(engine), &bytes, manifest)
         .with_context(|| args.plugin.display().to_string())?;
     let state = Arc::new(StateCache::in_memory());
-    let mut all_done = true;
     for (index, input) in inputs.into_iter().enumerate() {
         let sequence = index as u64 + 1;
-        let (input, call) = call(&generation, input, sequence);
+        let (place, call) = call(&generation, input, sequence);
+        // The guest runs on this thread.
+        let before = processor();
         let returned = generation.call(&call, &state);
-        let (outcome, _) = outcome(&returned.result);
-        all_done &= outcome == "done";
+        let cpu = processor().saturating_sub(before);
         let changes = match &returned.result {
             Ok(()) => accept(&state, &returned.staged)?,
             Err(_) => Vec::new(),
         };
-        if args.json {
-            line!("{}", as_json(&input, &call, &returned, &changes)?);
-        } else {
-            print(&input, &call, &returned, &changes);
-        }
+        seen(Tried {
+            place,
+            call,
+            returned,
+            cpu,
+            changes,
+        })?;
     }
-    Ok(if all_done {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(())
+}
+
+fn processor() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
 }
 
 fn call(generation: &Generation, input: Input, sequence: u64) -> (Place, Call) {
@@ -120,112 +218,11 @@ fn accept(state: &StateCache, staged: &Staged) -> anyhow::Result<Changes> {
         let (old, _) = state.get(key, Duration::ZERO)?;
         changes.push((
             of_plugin(key).to_owned(),
-            old.as_deref().map(text),
-            new.as_deref().map(text),
+            old.as_deref().map(report::text),
+            new.as_deref().map(report::text),
         ));
     }
     let writes: &Writes = &staged.writes;
     state.accept(&staged.reads, writes);
     Ok(changes)
-}
-
-fn outcome(result: &Result<(), Failure>) -> (&'static str, Option<String>) {
-    let Err(failure) = result else {
-        return ("done", None);
-    };
-    let name = match failure {
-        Failure::Retry { .. } => "retry",
-        Failure::Reject(_) => "reject",
-        Failure::Trap(_) => "trap",
-        Failure::Timeout(_) => "timeout",
-        Failure::Memory { .. } => "memory",
-        Failure::Limit(_) => "limit",
-        Failure::Forbidden(_) => "forbidden",
-        Failure::Host(_) => "host",
-    };
-    (name, Some(failure.to_string()))
-}
-
-fn as_json(
-    input: &Place,
-    call: &Call,
-    returned: &Returned,
-    changes: &Changes,
-) -> anyhow::Result<String> {
-    let (outcome, message) = outcome(&returned.result);
-    let logs: Vec<_> = returned
-        .staged
-        .said
-        .lines
-        .iter()
-        .map(|(level, message)| json!({"level": level_name(*level), "message": message}))
-        .collect();
-    let mut emitted = Vec::new();
-    for one in &returned.staged.emitted {
-        let event: Box<serde_json::value::RawValue> =
-            serde_json::from_str(&encode::structured(&one.event))?;
-        emitted.push(json!({"subject": one.subject, "event": event}));
-    }
-    let state: Vec<_> = changes
-        .iter()
-        .map(|(key, old, new)| json!({"key": key, "old": old, "new": new}))
-        .collect();
-    Ok(serde_json::to_string(&json!({
-        "event": {
-            "id": call.event.id,
-            "type": call.event.event_type,
-            "subject": call.event.subject,
-            "nats_subject": input.subject,
-            "place": input.place,
-        },
-        "outcome": outcome,
-        "message": message,
-        "duration_us": u64::try_from(returned.duration.as_micros()).unwrap_or(u64::MAX),
-        "memory_bytes": returned.memory,
-        "logs": logs,
-        "emitted": emitted,
-        "state": state,
-    }))?)
-}
-
-fn print(input: &Place, call: &Call, returned: &Returned, changes: &Changes) {
-    let (outcome, message) = outcome(&returned.result);
-    line!("{}", input.place);
-    line!("  {}  {}", call.event.event_type, call.event.id);
-    let message = message.map(|text| format!(": {text}")).unwrap_or_default();
-    line!(
-        "  {outcome}{message}  ({:.2?}, {} KiB)",
-        returned.duration,
-        returned.memory / 1024
-    );
-    for (level, line) in &returned.staged.said.lines {
-        line!("  log {}: {line}", level_name(*level));
-    }
-    for one in &returned.staged.emitted {
-        line!("  emit {}", one.subject);
-        let data = one.event.data.as_deref().map(text).unwrap_or_default();
-        line!("       {}  {data}", one.event.event_type);
-    }
-    for (key, old, new) in changes {
-        line!("  state {key}");
-        for (sign, value) in [('-', old), ('+', new)] {
-            for line in value.iter().flat_map(|value| value.lines()) {
-                line!("    {sign} {line}");
-            }
-        }
-    }
-}
-
-fn level_name(level: tracing::Level) -> &'static str {
-    match level {
-        tracing::Level::TRACE => "trace",
-        tracing::Level::DEBUG => "debug",
-        tracing::Level::INFO => "info",
-        tracing::Level::WARN => "warn",
-        tracing::Level::ERROR => "error",
-    }
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }

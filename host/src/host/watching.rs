@@ -100,7 +100,7 @@ fn watcher(folder: &Path, touched: &Arc<Notify>) -> Option<RecommendedWatcher> {
 
 /// To look at the folder opens it and what is in it: who took that for a change would look for
 /// ever.
-fn is_a_change(kind: EventKind) -> bool {
+pub(crate) fn is_a_change(kind: EventKind) -> bool {
     match kind {
         EventKind::Access(AccessKind::Close(AccessMode::Write))
         | EventKind::Create(_)

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::call::Returned;
@@ -24,6 +25,9 @@ use crate::rollout::Canary;
 
 /// Runs of one call in a row because of state that others change; then others are let first.
 const MAX_RERUNS: usize = 100;
+
+/// The target under which each attempt is told of when it ends.
+pub const TOLD: &str = "delivery";
 
 /// A delivery on its way through a call.
 #[derive(Debug)]
@@ -123,12 +127,14 @@ impl Runners {
                 }
             };
             let ticket = job.ticket;
+            let started = Instant::now();
             // A defect of the host's must not leave the lane waiting for ever.
             let outcome = catch_unwind(AssertUnwindSafe(|| self.run(&job))).unwrap_or_else(|_| {
                 Outcome::Again {
                     error: "the host panicked around the call".to_owned(),
                 }
             });
+            self.tell(&job, &outcome, started);
             // Nobody listens any more when the partition was given up; then nothing of
             // this may count, and nothing does.
             let _ = self.finished.send(Finished {
@@ -138,6 +144,20 @@ impl Runners {
                 canary: self.canary.clone(),
             });
         }
+    }
+
+    /// For `sluice dev`, which shows each attempt as it ends; else nobody listens.
+    fn tell(&self, job: &Job, outcome: &Outcome, started: Instant) {
+        if !tracing::enabled!(target: TOLD, tracing::Level::DEBUG) {
+            return;
+        }
+        let Job { call, .. } = job;
+        let plugin = &self.generation.manifest().name;
+        tracing::debug!(
+            target: TOLD, %plugin, event = %call.event.id, r#type = %call.event.event_type,
+            key = %call.key, attempt = call.attempt, took = ?started.elapsed(),
+            outcome = outcome.name(), error = outcome.error(), "told"
+        );
     }
 
     fn run(&self, job: &Job) -> Outcome {

@@ -20,8 +20,13 @@ const COMPONENTIZE_PY: Wheel = Wheel {
     sha256: "8623cd8cab8453cb0cd8bf03f3c7103420d06f2f3d360186a280a70a1ca5e89f",
 };
 
-/// What npm installs, and by which hashes, stands in the guest's own lock file.
-const NPM_FILES: [&str; 3] = ["package.json", "package-lock.json", ".npmrc"];
+/// What npm installs, and by which hashes, stands in the lock file that every new plug-in gets.
+/// Each file there, and what npm calls it.
+const NPM_FILES: [(&str, &str); 3] = [
+    ("package.json", "package.json"),
+    ("package-lock.json", "package-lock.json"),
+    ("npmrc", ".npmrc"),
+];
 const COMPONENTIZE_JS: &str = "node_modules/@bytecodealliance/componentize-js/src/cli.js";
 
 /// Where each tool is, or why it is not.
@@ -41,13 +46,37 @@ pub(crate) fn ensure(layout: &Layout) -> Languages {
             path
         });
         if let Err(error) = &result {
-            println!("  {language:<12} cannot be had, so its test guest is left out: {error:#}");
+            println!(
+                "  {language:<12} cannot be had, so what is written in it is left out: {error:#}"
+            );
         }
         result
     };
     Languages {
         python: told("python", "componentize-py", python(layout)),
         javascript: told("javascript", "componentize-js", javascript(layout)),
+    }
+}
+
+impl Languages {
+    /// Whether the tool of this plug-in's language is there.
+    pub(crate) fn can_build(&self, plugin: &Path) -> bool {
+        match plugin.join("plugin.py").is_file() {
+            true => self.python.is_ok(),
+            false => self.javascript.is_ok(),
+        }
+    }
+
+    /// Where `sluice build` is to look for them.
+    pub(crate) fn environment(&self) -> Vec<(&'static str, PathBuf)> {
+        let found = [
+            ("SLUICE_COMPONENTIZE_PY", &self.python),
+            ("SLUICE_COMPONENTIZE_JS", &self.javascript),
+        ];
+        let found = found.into_iter();
+        found
+            .filter_map(|(name, tool)| Some((name, tool.as_ref().ok()?.clone())))
+            .collect()
     }
 }
 
@@ -80,7 +109,7 @@ pub(crate) fn componentize_py(folder: &Path) -> Command {
 }
 
 fn javascript(layout: &Layout) -> Result<(PathBuf, String)> {
-    let source = layout.root.join("tests/languages/javascript");
+    let source = layout.root.join("host/templates/javascript");
     let own = layout.target.join("tools").join("componentize-js");
     let tool = own.join(COMPONENTIZE_JS);
     let lock = fs::read(source.join("package-lock.json"))?;
@@ -91,8 +120,8 @@ fn javascript(layout: &Layout) -> Result<(PathBuf, String)> {
     }
     let watch = Stopwatch::start();
     fs::create_dir_all(&own)?;
-    for file in NPM_FILES {
-        fs::copy(source.join(file), own.join(file))
+    for (file, name) in NPM_FILES {
+        fs::copy(source.join(file), own.join(name))
             .with_context(|| format!("could not copy {file}"))?;
     }
     let npm = env::var_os("NPM").unwrap_or_else(|| "npm".into());

@@ -17,6 +17,7 @@ mod neighbours;
 mod report;
 mod sluice;
 mod store;
+mod typed;
 mod wrk;
 
 use std::path::PathBuf;
@@ -52,6 +53,7 @@ async fn run() -> Result<bool> {
         "gateway" => gateway::run(quick).await?,
         "ledger" => ledger::run(quick).await?,
         "neighbours" => neighbours::run(quick).await?,
+        "typed" => typed::run(quick).await?,
         _ => bail!(usage),
     };
     report.print();

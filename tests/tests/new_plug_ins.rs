@@ -1,0 +1,207 @@
+//! Promise: from an empty folder to a tested plug-in in a few commands, in each language, and a
+//! mistake is said where it was made. Where the tools of a language cannot be had, its test says so.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use sluicegate_tests::process::command;
+use sluicegate_tests::sluice::sluice;
+use sluicegate_tests::{environment, within};
+use tempfile::TempDir;
+use tokio::time::timeout;
+
+/// Compiles an interpreter, or the SDK, on a busy machine and unoptimised.
+const LIMIT: Duration = Duration::from_secs(150);
+
+struct New {
+    _folder: TempDir,
+    dir: PathBuf,
+}
+
+impl New {
+    async fn made(language: &str) -> Result<Self> {
+        let folder = TempDir::with_prefix("sluice-new-")?;
+        let dir = folder.path().join("limit-watch");
+        let shown = dir.to_string_lossy().into_owned();
+        let arguments = ["new", "limit-watch", "--lang", language, "--dir", &shown];
+        let said = sluice(&arguments).await?.ok()?;
+        ensure!(said.stdout.contains("sluice build"), "{}", said.stdout);
+        Ok(Self {
+            _folder: folder,
+            dir,
+        })
+    }
+
+    fn change(&self, file: &str, from: &str, to: &str) -> Result<()> {
+        let file = self.dir.join(file);
+        let text = fs::read_to_string(&file)?;
+        ensure!(text.contains(from), "{} has no {from}", file.display());
+        Ok(fs::write(&file, text.replace(from, to))?)
+    }
+
+    /// Runs a program in the folder: what it said, and whether it succeeded.
+    async fn run(&self, program: &Path, arguments: &[&str]) -> Result<(bool, String)> {
+        let mut command = tokio::process::Command::from(command(program));
+        command.args(arguments).current_dir(&self.dir);
+        // The plug-ins' own target folder: their dependencies are compiled there already.
+        command.env("CARGO_TARGET_DIR", plugin_target()?);
+        command.stdin(Stdio::null()).kill_on_drop(true);
+        let output = timeout(LIMIT, command.output())
+            .await
+            .with_context(|| format!("{} {arguments:?} does not end", program.display()))??;
+        let said = [output.stdout, output.stderr].concat();
+        Ok((
+            output.status.success(),
+            String::from_utf8_lossy(&said).into_owned(),
+        ))
+    }
+
+    async fn succeeds(&self, program: &Path, arguments: &[&str]) -> Result<String> {
+        let (succeeded, said) = self.run(program, arguments).await?;
+        ensure!(succeeded, "{} {arguments:?}:\n{said}", program.display());
+        Ok(said)
+    }
+
+    async fn fails(&self, arguments: &[&str], parts: &[&str]) -> Result<()> {
+        let (succeeded, said) = self.run(&environment::sluice()?, arguments).await?;
+        ensure!(!succeeded, "{arguments:?} succeeded:\n{said}");
+        for part in parts {
+            ensure!(
+                said.contains(part),
+                "{arguments:?} does not say {part:?}:\n{said}"
+            );
+        }
+        Ok(())
+    }
+
+    async fn build_and_test(&self) -> Result<()> {
+        let sluice = environment::sluice()?;
+        self.succeeds(&sluice, &["build"]).await?;
+        let said = self.succeeds(&sluice, &EXPECTING).await?;
+        ensure!(said.contains("d365.custom.limit-watch.raised"), "{said}");
+        Ok(())
+    }
+}
+
+const EXPECTING: [&str; 8] = [
+    "test",
+    "limit-watch.wasm",
+    "--environment=contoso",
+    "--event",
+    "events/1-within.json",
+    "events/2-raised.json",
+    "--expect",
+    "expected.json",
+];
+
+fn plugin_target() -> Result<PathBuf> {
+    let plugins = environment::plugin("audit-trail")?;
+    let target = plugins.ancestors().nth(2).context("no target folder")?;
+    Ok(target.join("plugin-build"))
+}
+
+#[test]
+fn a_new_rust_plug_in_builds_tests_and_does_what_is_expected() -> Result<()> {
+    within(170, async {
+        let new = New::made("rust").await?;
+        // The versions that were fetched for the plug-ins of this repository.
+        let lock = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins/Cargo.lock");
+        fs::copy(lock, new.dir.join("Cargo.lock"))?;
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let said = new
+            .succeeds(Path::new(&cargo), &["test", "--quiet"])
+            .await?;
+        ensure!(said.contains("3 passed"), "{said}");
+        new.build_and_test().await?;
+
+        // What is not as expected is shown, and accepted when that is asked for.
+        new.change("expected.json", "50000.0001", "50000.0002")?;
+        let difference = "event 2, emitted[0].event.data.limit\n  - 50000.0002\n  + 50000.0001";
+        new.fails(&EXPECTING, &[difference, "1 of 2 events"])
+            .await?;
+        let accept = [&EXPECTING[..], &["--accept"]].concat();
+        let sluice = environment::sluice()?;
+        new.succeeds(&sluice, &accept).await?;
+        new.succeeds(&sluice, &EXPECTING).await?;
+
+        new.change("src/lib.rs", "account: Record<Account>", "account: Account")?;
+        new.fails(
+            &["build"],
+            &["a handler cannot have a `Account` as a parameter"],
+        )
+        .await
+    })
+}
+
+#[test]
+fn a_new_python_plug_in_builds_tests_and_does_what_is_expected() -> Result<()> {
+    if environment::language_guest("python")?.is_none() {
+        return Ok(());
+    }
+    within(170, async {
+        let new = New::made("python").await?;
+        let said = new
+            .succeeds(Path::new("python3"), &["-m", "unittest"])
+            .await?;
+        ensure!(
+            said.contains("Ran 3 tests") && said.contains("OK"),
+            "{said}"
+        );
+        new.build_and_test().await?;
+        new.change("plugin.py", "@consumer", "def broken(:\n@consumer")?;
+        new.fails(&["build"], &["plugin.py", "line 8", "SyntaxError"])
+            .await
+    })
+}
+
+#[test]
+fn a_new_javascript_plug_in_builds_tests_and_does_what_is_expected() -> Result<()> {
+    if environment::language_guest("javascript")?.is_none() {
+        return Ok(());
+    }
+    within(170, async {
+        let new = New::made("javascript").await?;
+        let test = ["--import", "./sluicegate/testing.js", "--test"];
+        let said = new.succeeds(Path::new("node"), &test).await?;
+        ensure!(said.contains("pass 3"), "{said}");
+        new.build_and_test().await?;
+        new.change("plugin.toml", "state = true\n", "")?;
+        let wanted = "`state = true` under [capabilities] in plugin.toml";
+        new.fails(&["build"], &["imports state", wanted]).await?;
+        new.change(
+            "plugin.js",
+            "export const consumer",
+            "export konst consumer",
+        )?;
+        new.fails(&["build"], &["plugin.js:7", "SyntaxError"]).await
+    })
+}
+
+#[test]
+fn what_cannot_be_made_is_said() -> Result<()> {
+    within(30, async {
+        let new = New::made("python").await?;
+        let dir = new.dir.to_string_lossy().into_owned();
+        let again = sluice(&["new", "limit-watch", "--dir", &dir]).await?;
+        again.refused(1, &["is there already", "--dir"])?;
+        let named = sluice(&["new", "Limit Watch"]).await?;
+        named.refused(
+            1,
+            &[
+                "\"Limit Watch\" is no name",
+                "lower-case letters, digits and -",
+            ],
+        )?;
+        let number = sluice(&["new", "365-watch"]).await?;
+        number.refused(1, &["begins with a letter"])?;
+        let language = sluice(&["new", "x", "--lang", "cobol"]).await?;
+        language.refused(2, &["rust, python, javascript"])?;
+        fs::remove_file(new.dir.join("plugin.py"))?;
+        let build = sluice(&["build", &dir]).await?;
+        build.refused(1, &["no Cargo.toml, plugin.py or plugin.js", "sluice new"])?;
+        Ok(())
+    })
+}
