@@ -1,4 +1,5 @@
-//! Takes a row and its columns, gives a request to Dataverse's Web API that writes it, once.
+//! Takes a row and its columns, gives a request to Dataverse's Web API that writes it, once;
+//! or asks for the row ([`Retrieve`]).
 //!
 //! A plug-in that is granted the environment's origin sends it, and the host adds the token
 //! (`docs/writing-a-plugin.md`, "Calling other systems"). `?` makes a later call of 429 and of
@@ -124,6 +125,7 @@
 mod error;
 mod key;
 mod name;
+mod retrieve;
 mod row;
 mod upsert;
 mod value;
@@ -133,6 +135,7 @@ mod tests;
 
 pub use error::Error;
 pub use key::KeyValue;
+pub use retrieve::{Retrieve, RetrieveError};
 pub use row::Row;
 pub use upsert::{Request, Upsert};
 pub use value::Value;

@@ -11,7 +11,7 @@ use crate::{Delivery, http};
 
 /// Where the Web API lies in an environment; 9.2 is its current version ("Compose HTTP
 /// requests and handle errors").
-const WEB_API: &str = "/api/data/v9.2";
+pub(super) const WEB_API: &str = "/api/data/v9.2";
 
 /// A write of one row, under construction.
 ///

@@ -97,7 +97,7 @@ mod tests {
         let event = business_event("CustomerCreated")
             .legal_entity("dat")
             .set("AccountNum", "C-1")
-            .amount("Limit", Decimal::new(50_000_0001, 4))
+            .amount("Limit", Decimal::new(500_000_001, 4))
             .date("Created", &date("2026-11-24T09:30:00Z"))
             .event();
         assert_eq!(event.event_type(), "d365.fno.CustomerCreated");
