@@ -23,6 +23,7 @@ mod sign;
 mod simulate;
 mod test;
 mod touched;
+mod wit;
 
 use std::process::ExitCode;
 
@@ -56,6 +57,8 @@ enum Verb {
     New(new::Args),
     /// Build a plug-in: one .wasm file with its manifest in it.
     Build(build::Args),
+    /// The contract between host and plug-in, for the tools of any language.
+    Wit(wit::Args),
     /// Sign a plug-in, or make a key for that.
     Sign(sign::Sign),
     /// Say who has signed a plug-in.
@@ -105,6 +108,7 @@ impl Cli {
             Verb::Dev(args) => runtime.block_on(dev::run(args)),
             Verb::New(args) => new::run(&args),
             Verb::Build(args) => build::run(&args),
+            Verb::Wit(args) => wit::run(&args),
             Verb::Sign(args) => sign::sign(&args),
             Verb::Verify(args) => sign::verify(&args),
             Verb::Test(args) => test::run(&args),

@@ -27,6 +27,8 @@ pub mod lane;
 
 pub mod held;
 
+pub mod contract;
+
 pub mod plugin;
 
 pub mod outcome;

@@ -21,6 +21,7 @@ use super::migration::Migration;
 use super::package::{self, MIGRATION};
 use super::store::{Labels, Meter, Staged, StoreData};
 use super::wasi;
+use crate::contract;
 use crate::manifest::Manifest;
 use crate::metrics::Counted;
 
@@ -266,6 +267,9 @@ pub fn check_grant(import: &str, manifest: &Manifest) -> Result<(), Error> {
     };
     if wasi::has(import) || (wasi::is_http(import) && !manifest.capabilities.http.is_empty()) {
         return Ok(());
+    }
+    if let Some(version) = contract::other_version(import) {
+        return refused(&contract::remedy(version));
     }
     let Some(interface) = import.strip_prefix("sluicegate:plugin/") else {
         return refused(wasi::remedy(import));

@@ -11,6 +11,8 @@ use wasmparser::{
 };
 use wit_component::StringEncoding;
 
+use crate::contract;
+
 /// The custom section that holds the text of `plugin.toml`.
 pub const MANIFEST_SECTION: &str = "sluicegate:manifest";
 
@@ -27,20 +29,6 @@ const MODULE_EXPORT_ID: u8 = 7;
 const CONSUMER: &str = "sluicegate:plugin/consumer@0.1.0";
 /// And what one exports beside it that carries its state over.
 pub(super) const MIGRATION: &str = "sluicegate:plugin/migration@0.1.0";
-
-/// All of `wit/` as one file; the one with the package's name comes first.
-const WIT: &str = concat!(
-    include_str!("../../../wit/types.wit"),
-    include_str!("../../../wit/host.wit"),
-    include_str!("../../../wit/consumer.wit"),
-    include_str!("../../../wit/migration.wit"),
-    include_str!("../../../wit/world.wit"),
-);
-
-/// What `wasi:http` consists of, in the order in which each needs the ones before it.
-const IO: &str = include_str!("../../../wit/deps/io.wit");
-const CLOCKS: &str = include_str!("../../../wit/deps/clocks.wit");
-const HTTP: &str = include_str!("../../../wit/deps/http.wit");
 
 /// Why a file is not a plug-in, or could not be made one.
 #[derive(Debug, thiserror::Error)]
@@ -129,8 +117,17 @@ pub fn componentize(wasm: &[u8]) -> Result<Vec<u8>, Error> {
 fn from_component(component: &[u8]) -> Result<Vec<u8>, Error> {
     Validator::new_with_features(WasmFeatures::all()).validate_all(component)?;
     let exports = exports(component)?;
-    if exports.iter().any(|name| name == CONSUMER) {
+    if exports
+        .iter()
+        .any(|name| contract::is_served(name, "consumer"))
+    {
         return Ok(component.to_vec());
+    }
+    if let Some(version) = exports
+        .iter()
+        .find_map(|name| contract::other_version(name))
+    {
+        return Err(Error::NotAPlugin(contract::remedy(version)));
     }
     let found = match exports.as_slice() {
         [] => "nothing at all".to_owned(),
@@ -182,10 +179,7 @@ fn world(core_module: &[u8]) -> Result<&'static str, Error> {
 }
 
 fn embed_world(module: &mut Vec<u8>, world: &str) -> Result<(), Error> {
-    let mut resolve = wit_component::metadata::Bindgen::default().resolve;
-    for wit in [IO, CLOCKS, HTTP, WIT] {
-        resolve.push_str("wit", wit).map_err(misfit)?;
-    }
+    let (mut resolve, _) = contract::resolve().map_err(Error::NotAPlugin)?;
     // Of the imports those stay that the module has.
     let built = format!(
         "package sluicegate:built;
