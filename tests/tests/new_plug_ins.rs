@@ -11,6 +11,9 @@ use sluicegate_tests::process::command;
 use sluicegate_tests::sluice::sluice;
 use sluicegate_tests::{environment, within};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 /// Compiles an interpreter, or the SDK, on a busy machine and unoptimised.
@@ -178,6 +181,92 @@ fn a_new_javascript_plug_in_builds_tests_and_does_what_is_expected() -> Result<(
         )?;
         new.fails(&["build"], &["plugin.js:7", "SyntaxError"]).await
     })
+}
+
+/// Answers every request: `/busy` with 429, anything else with what was asked.
+async fn answering() -> Result<(u16, JoinSet<()>)> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let port = listener.local_addr()?.port();
+    let mut serving = JoinSet::new();
+    serving.spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut asked = Vec::new();
+            let mut part = [0; 4096];
+            // A test's request has its head and its body in a few packets, and ends with }.
+            while !asked.ends_with(b"}") {
+                match stream.read(&mut part).await {
+                    Ok(size) if 0 < size => asked.extend(part.iter().take(size)),
+                    _ => break,
+                }
+            }
+            let asked = String::from_utf8_lossy(&asked);
+            let (head, body) = asked.split_once("\r\n\r\n").unwrap_or_default();
+            let status = match head.contains(" /busy ") {
+                true => "429 Too Many Requests\r\nretry-after: 7",
+                false => "200 OK",
+            };
+            let answer = format!(
+                "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+                body.len()
+            );
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    });
+    Ok((port, serving))
+}
+
+/// A request that is answered, and one that is answered 429, by the SDK of a language.
+fn sends_requests(language: &str, source: &str, text: &str) -> Result<()> {
+    if environment::language_guest(language)?.is_none() {
+        return Ok(());
+    }
+    within(170, async {
+        let (port, _serving) = answering().await?;
+        let new = New::made(language).await?;
+        fs::write(
+            new.dir.join(source),
+            text.replace("PORT", &port.to_string()),
+        )?;
+        let grant = format!("http = [\"http://127.0.0.1:{port}\"]\nstate = true");
+        new.change("plugin.toml", "state = true", &grant)?;
+        let sluice = environment::sluice()?;
+        new.succeeds(&sluice, &["build"]).await?;
+        let event = ["--environment=contoso", "--event", "events/2-raised.json"];
+        let arguments = [&["test", "limit-watch.wasm"][..], &event].concat();
+        let wanted = ["log info: 200 50000.0001", "retry: POST", "answered 429"];
+        new.fails(&arguments, &wanted).await
+    })
+}
+
+#[test]
+fn a_python_plug_in_sends_requests() -> Result<()> {
+    let text = r#"
+from decimal import Decimal
+from sluicegate import consumer, http, log
+
+@consumer
+def handle(event, delivery):
+    answer = http.post("http://127.0.0.1:PORT/x", json={"limit": Decimal("50000.0001")})
+    log.info(f"{answer.status} {answer.json()['limit']}")
+    http.post("http://127.0.0.1:PORT/busy", json={})
+"#;
+    sends_requests("python", "plugin.py", text)
+}
+
+#[test]
+fn a_javascript_plug_in_sends_requests() -> Result<()> {
+    let text = r#"
+import { Amount, handler, log } from './sluicegate/index.js';
+import { send } from './sluicegate/http.js';
+
+export const consumer = handler(async () => {
+  const limit = new Amount('50000.0001');
+  const answer = await send('http://127.0.0.1:PORT/x', { method: 'POST', json: { limit } });
+  log.info(`${answer.status} ${answer.json().limit}`);
+  await send('http://127.0.0.1:PORT/busy', { method: 'POST', json: {} });
+});
+"#;
+    sends_requests("javascript", "plugin.js", text)
 }
 
 #[test]

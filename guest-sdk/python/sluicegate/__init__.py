@@ -285,9 +285,12 @@ def _date(value):
 def _modules():
     """What the host gives, by name: at once, for a component can import nothing later."""
     found = {}
-    for name in ("log", "config", "state", "outbox", "types"):
+    # `types` has its whole name beside other interfaces of that name.
+    for module in ("log", "config", "state", "outbox", "types", "sluicegate_plugin_types"):
         try:
-            found[name] = importlib.import_module(f"wit_world.imports.{name}")
+            found[module.removeprefix("sluicegate_plugin_")] = importlib.import_module(
+                f"wit_world.imports.{module}"
+            )
         except ImportError:
             pass
     return found

@@ -29,7 +29,8 @@ _host = None
 
 class Called:
     """What one call did: outcome ("done", "retry", "reject"), message, retry_after (seconds),
-    emitted (subject, type, data, event), logs (level, text)."""
+    emitted (subject, type, data, event), logs (level, text), requests (method, url, headers,
+    body)."""
 
     def __init__(self):
         self.outcome = "done"
@@ -37,12 +38,16 @@ class Called:
         self.retry_after = None
         self.emitted = []
         self.logs = []
+        self.requests = []
 
 
 class Host:
     """Keeps the state from call to call, as the real host does: `state` is a dict of bytes."""
 
-    def __init__(self, config=None, state=None):
+    def __init__(self, config=None, state=None, answers=None):
+        """`answers` is called with method, url, headers and body of each request that the handler
+        sends, and gives an `answer(…)`; without it there is none."""
+        self.answers = answers
         self.config = {key: str(value) for key, value in (config or {}).items()}
         self.state = dict(state or {})
 
@@ -85,6 +90,16 @@ class _Modules:
             log=lambda level, text: called.logs.append((level.name.lower(), text)),
         )
         self.types = SimpleNamespace(Event=SimpleNamespace, AttributeValue_Text=_Text)
+
+        def answer(method, url, headers, body):
+            called.requests.append(
+                SimpleNamespace(method=method, url=url, headers=headers, body=body)
+            )
+            if host.answers is None:
+                raise sluicegate.Retry(f"no answer from {url}: the test has no answers")
+            return host.answers(method, url, headers, body)
+
+        self.answer = answer
 
         def emit(subject, event):
             data = None if event.data is None else json.loads(event.data, parse_float=Decimal)
@@ -185,6 +200,15 @@ def business_event(event_id, members=None, *, legal_entity="usmf", environment="
         source=f"/fno/{environment}/{legal_entity}",
         attributes={"partitionkey": f"{legal_entity}/{event_id}/"},
     )
+
+
+def answer(status, body=b"", headers=None):
+    """An answer to a request; `body` is bytes, or anything that JSON has a form for."""
+    from sluicegate import http
+
+    body = body if isinstance(body, bytes) else sluicegate.dumps(body)
+    headers = {name.lower(): str(value) for name, value in (headers or {}).items()}
+    return http.Answer(status, headers, body)
 
 
 def money(digits):
