@@ -2,7 +2,7 @@
 //! or asks for the row ([`Retrieve`]).
 //!
 //! A plug-in that is granted the environment's origin sends it, and the host adds the token
-//! (`docs/writing-a-plugin.md`, "Calling other systems"). `?` makes a later call of 429 and of
+//! (`docs/calling-dataverse.md`). `?` makes a later call of 429 and of
 //! what may pass, and a dead letter of what cannot succeed (see [`http`](crate::http)).
 //!
 //! ```no_run
