@@ -47,6 +47,14 @@ impl Outcome {
         }
     }
 
+    /// How long the plug-in asks to be left alone.
+    pub fn after(&self) -> Option<Duration> {
+        match self {
+            Self::Retry { after, .. } => *after,
+            Self::Done | Self::Duplicate | Self::Again { .. } | Self::Dead { .. } => None,
+        }
+    }
+
     /// What was wrong; empty when nothing was.
     pub fn error(&self) -> &str {
         match self {

@@ -6,6 +6,18 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::LogFormat;
 
+/// Sends what the host warns of to standard error, for commands that print all else themselves.
+pub fn warnings() {
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new("off,sluicegate_host=warn"));
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .without_time()
+        .try_init();
+}
+
 /// Sends the log to standard error. `RUST_LOG` narrows or widens it; without it the host and
 /// the plug-ins log from `info` on, the libraries from `warn` on.
 pub fn init(format: LogFormat) {

@@ -183,6 +183,31 @@ fn a_new_javascript_plug_in_builds_tests_and_does_what_is_expected() -> Result<(
     })
 }
 
+#[test]
+fn a_new_typescript_plug_in_builds_tests_and_does_what_is_expected() -> Result<()> {
+    let Some(tool) = std::env::var_os("SLUICE_COMPONENTIZE_JS") else {
+        eprintln!("SKIPPED: the tools for TypeScript are not there");
+        return Ok(());
+    };
+    within(170, async {
+        let new = New::made("typescript").await?;
+        // What `npm ci` would install.
+        let mut folders = Path::new(&tool).ancestors();
+        let modules = folders.find(|folder| folder.ends_with("node_modules"));
+        let modules = modules.context("no node_modules")?;
+        std::os::unix::fs::symlink(modules, new.dir.join("node_modules"))?;
+        let said = new.succeeds(Path::new("npm"), &["test"]).await?;
+        ensure!(said.contains("pass 3"), "{said}");
+        new.build_and_test().await?;
+        new.change(
+            "plugin.ts",
+            "export const consumer",
+            "export konst consumer",
+        )?;
+        new.fails(&["build"], &["plugin.ts:19", "ERROR"]).await
+    })
+}
+
 /// Answers every request: `/busy` with 429, anything else with what was asked.
 async fn answering() -> Result<(u16, JoinSet<()>)> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -233,7 +258,13 @@ fn sends_requests(language: &str, source: &str, text: &str) -> Result<()> {
         new.succeeds(&sluice, &["build"]).await?;
         let event = ["--environment=contoso", "--event", "events/2-raised.json"];
         let arguments = [&["test", "limit-watch.wasm"][..], &event].concat();
-        let wanted = ["log info: 200 50000.0001", "retry: POST", "answered 429"];
+        let wanted = [
+            "log info: 200 50000.0001",
+            "log info: refused: ",
+            "capabilities.http does not allow it",
+            "retry after 7s: POST",
+            "answered 429",
+        ];
         new.fails(&arguments, &wanted).await
     })
 }
@@ -242,12 +273,16 @@ fn sends_requests(language: &str, source: &str, text: &str) -> Result<()> {
 fn a_python_plug_in_sends_requests() -> Result<()> {
     let text = r#"
 from decimal import Decimal
-from sluicegate import consumer, http, log
+from sluicegate import Reject, consumer, http, log
 
 @consumer
 def handle(event, delivery):
     answer = http.post("http://127.0.0.1:PORT/x", json={"limit": Decimal("50000.0001")})
     log.info(f"{answer.status} {answer.json()['limit']}")
+    try:
+        http.post("http://127.0.0.1:1/x", json={})
+    except Reject as error:
+        log.info(f"refused: {error}")
     http.post("http://127.0.0.1:PORT/busy", json={})
 "#;
     sends_requests("python", "plugin.py", text)
@@ -263,6 +298,9 @@ export const consumer = handler(async () => {
   const limit = new Amount('50000.0001');
   const answer = await send('http://127.0.0.1:PORT/x', { method: 'POST', json: { limit } });
   log.info(`${answer.status} ${answer.json().limit}`);
+  await send('http://127.0.0.1:1/x', { method: 'POST', json: {} }).catch((error) =>
+    log.info(`refused: ${error.message}`),
+  );
   await send('http://127.0.0.1:PORT/busy', { method: 'POST', json: {} });
 });
 "#;
@@ -287,10 +325,16 @@ fn what_cannot_be_made_is_said() -> Result<()> {
         let number = sluice(&["new", "365-watch"]).await?;
         number.refused(1, &["begins with a letter"])?;
         let language = sluice(&["new", "x", "--lang", "cobol"]).await?;
-        language.refused(2, &["rust, python, javascript"])?;
+        language.refused(2, &["rust, python, javascript, typescript"])?;
         fs::remove_file(new.dir.join("plugin.py"))?;
         let build = sluice(&["build", &dir]).await?;
-        build.refused(1, &["no Cargo.toml, plugin.py or plugin.js", "sluice new"])?;
+        build.refused(
+            1,
+            &[
+                "no Cargo.toml, plugin.py, plugin.js or plugin.ts",
+                "sluice new",
+            ],
+        )?;
         Ok(())
     })
 }

@@ -162,6 +162,16 @@ export class Row {
     return typeof number === 'number' ? new Amount(String(number)) : undefined;
   }
 
+  /** Money, with its digits: the same as amount. */
+  money(column) {
+    return this.amount(column);
+  }
+
+  /** A decimal, with its digits: the same as amount. */
+  decimal(column) {
+    return this.amount(column);
+  }
+
   /** The number of a choice. */
   choice(column) {
     return only('number', this.get(column)?.Value);

@@ -37,21 +37,22 @@ const hooks = `const sources = ${JSON.stringify(sources)};
 export const resolve = (name, context, next) =>
   sources[name] ? { url: sources[name], shortCircuit: true } : next(name, context);`;
 
+// On the global object: a bundle has this file twice, once before it and once in it.
+const CURRENT = Symbol.for('sluicegate.current');
+
 globalThis[Symbol.for('sluicegate')] ??= (name) => {
-  if (!current) {
+  if (!globalThis[CURRENT]) {
     throw new Error(
       `${name} needs a host: call the handler by Host of sluicegate/testing.js, or test the built ` +
         'plug-in with `sluice test`',
     );
   }
-  return current[name];
+  return globalThis[CURRENT][name];
 };
 if (!globalThis[Symbol.for('sluicegate.registered')]) {
   globalThis[Symbol.for('sluicegate.registered')] = true;
   register(`data:text/javascript,${encodeURIComponent(hooks)}`);
 }
-
-let current;
 
 /** Keeps the state from call to call, as the real host does: `state` is a Map of bytes. */
 export class Host {
@@ -64,7 +65,7 @@ export class Host {
   async call(consumer, event, delivery = {}) {
     const staged = new Map(this.state);
     const called = { outcome: 'done', message: undefined, emitted: [], logs: [] };
-    current = {
+    globalThis[CURRENT] = {
       log: { log: (level, text) => called.logs.push([level, text]) },
       config: { get: (key) => this.config[key] },
       state: {
@@ -91,7 +92,7 @@ export class Host {
       called.message = failure.val.message ?? failure.val;
       called.retryAfterMs = failure.val.afterMs === undefined ? undefined : Number(failure.val.afterMs);
     } finally {
-      current = undefined;
+      globalThis[CURRENT] = undefined;
     }
     return called;
   }
@@ -182,11 +183,33 @@ export function businessEvent(id, members = {}, { legalEntity = 'usmf', environm
   });
 }
 
+/** The event that the gateway makes of a body (bytes or text), a captured one say; its id is 1. */
+export function eventOf(environment, body) {
+  const { MessageName, PrimaryEntityName, PrimaryEntityId, BusinessEventId, BusinessEventLegalEntity } =
+    parse(typeof body === 'string' ? body : new TextDecoder().decode(body));
+  const [type, source, key] = BusinessEventId
+    ? [
+        `d365.fno.${BusinessEventId}`,
+        `/fno/${environment}/${BusinessEventLegalEntity}`,
+        `${BusinessEventLegalEntity}/${BusinessEventId}/`,
+      ]
+    : [
+        `d365.dataverse.${PrimaryEntityName}.${MessageName.toLowerCase()}`,
+        `/dataverse/${environment}`,
+        `${PrimaryEntityName}/${PrimaryEntityId}`,
+      ];
+  const subject = BusinessEventId ? undefined : key;
+  return event(type, bytes(body), { source, subject, attributes: { partitionkey: key } });
+}
+
 /** A currency column's value. */
 export const money = (digits) => ({ __type: `Money:${CONTRACTS}`, Value: new Amount(String(digits)) });
 
 /** A choice column's value. */
 export const choice = (option) => ({ __type: `OptionSetValue:${CONTRACTS}`, Value: option });
+
+/** A date column's value, from RFC 3339. */
+export const date = (text) => `/Date(${Date.parse(text)})/`;
 
 /** A lookup column's value. */
 export const lookup = (table, id, name = null) => ({

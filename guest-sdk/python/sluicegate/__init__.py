@@ -180,6 +180,10 @@ class Row:
         value = value.get("Value") if isinstance(value, dict) else value
         return Decimal(value) if type(value) in (int, Decimal) else None
 
+    def money(self, column):
+        """Money, exactly: the same as decimal."""
+        return self.decimal(column)
+
     def choice(self, column):
         """The number of a choice."""
         return _of(int, _member(self.get(column), "Value"))

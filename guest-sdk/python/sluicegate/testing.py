@@ -17,6 +17,7 @@ here: `sluice test` runs the built plug-in with all of them.
 
 import enum
 import json
+from datetime import datetime
 from decimal import Decimal
 from types import SimpleNamespace
 
@@ -200,6 +201,29 @@ def business_event(event_id, members=None, *, legal_entity="usmf", environment="
         source=f"/fno/{environment}/{legal_entity}",
         attributes={"partitionkey": f"{legal_entity}/{event_id}/"},
     )
+
+
+def event_of(environment, body):
+    """The event that the gateway makes of a body (bytes or text), a captured one say; its id is 1."""
+    body = body.encode() if isinstance(body, str) else body
+    parsed = json.loads(body)
+    business = parsed.get("BusinessEventId")
+    if business:
+        legal_entity = parsed.get("BusinessEventLegalEntity")
+        type, about = f"d365.fno.{business}", None
+        source, key = f"/fno/{environment}/{legal_entity}", f"{legal_entity}/{business}/"
+    else:
+        table = parsed["PrimaryEntityName"]
+        type = f"d365.dataverse.{table}.{parsed['MessageName'].lower()}"
+        source, key = f"/dataverse/{environment}", f"{table}/{parsed['PrimaryEntityId']}"
+        about = key
+    return event(type, body, source=source, subject=about, attributes={"partitionkey": key})
+
+
+def date(text):
+    """A date column's value, from RFC 3339."""
+    moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    return f"/Date({round(moment.timestamp() * 1000)})/"
 
 
 def answer(status, body=b"", headers=None):

@@ -17,7 +17,7 @@ use crate::plugin::{generation, package};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The plug-in's folder: plugin.toml beside Cargo.toml, plugin.py or plugin.js.
+    /// The plug-in's folder: plugin.toml beside Cargo.toml, plugin.py, plugin.js or plugin.ts.
     #[arg(default_value = ".")]
     dir: PathBuf,
     /// Where the file goes; <DIR>/<name>.wasm when not given.
@@ -107,6 +107,7 @@ fn build(args: &Args) -> anyhow::Result<Built> {
 enum Language {
     Rust,
     Python,
+    /// Or TypeScript.
     JavaScript,
 }
 
@@ -117,6 +118,7 @@ impl Language {
             ("Cargo.toml", Self::Rust),
             (python::SOURCE, Self::Python),
             (javascript::SOURCE, Self::JavaScript),
+            (javascript::TYPED_SOURCE, Self::JavaScript),
         ];
         let mut found = languages
             .into_iter()
@@ -128,7 +130,7 @@ impl Language {
                 dir.display()
             ),
             (None, _) => bail!(
-                "{} has no Cargo.toml, plugin.py or plugin.js; `sluice new` makes a folder that has",
+                "{} has no Cargo.toml, plugin.py, plugin.js or plugin.ts; `sluice new` makes a folder that has",
                 dir.display()
             ),
         }

@@ -99,10 +99,15 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         });
     }
     tokio::select! {
-        ended = host.join() => ended?,
-        _ = terminate.recv() => host.shutdown().await?,
-        _ = interrupt.recv() => host.shutdown().await?,
+        ended = host.join() => {
+            ended?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
     }
+    show::end();
+    host.shutdown().await?;
     Ok(ExitCode::SUCCESS)
 }
 

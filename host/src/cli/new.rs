@@ -30,11 +30,20 @@ enum Language {
     Python,
     #[value(alias = "js")]
     Javascript,
+    #[value(alias = "ts")]
+    Typescript,
 }
+
+const NODE_STEPS: &str = "      - uses: actions/setup-node@v4\n        with:\n          \
+                          node-version: \"20\"\n      - run: npm ci --ignore-scripts\n      \
+                          - run: npm test";
 
 /// What is different in each language's folder.
 struct Words {
-    folder: &'static str,
+    /// Its templates; what two folders have the last one's counts.
+    templates: &'static [&'static str],
+    /// Its SDK, where that is no crate.
+    sdk: Option<&'static str>,
     source: &'static str,
     test: &'static str,
     steps: &'static str,
@@ -44,25 +53,34 @@ impl Language {
     fn words(self) -> Words {
         match self {
             Self::Rust => Words {
-                folder: "rust",
+                templates: &["common", "rust"],
+                sdk: None,
                 source: "src/lib.rs",
                 test: "cargo test",
                 steps: "      - run: rustup target add wasm32-unknown-unknown\n      - run: cargo test",
             },
             Self::Python => Words {
-                folder: "python",
+                templates: &["common", "python"],
+                sdk: Some("python"),
                 source: "plugin.py",
                 test: "python3 -m unittest",
                 steps: "      - uses: actions/setup-python@v5\n        with:\n          \
                         python-version: \"3.12\"\n      - run: python3 -m unittest",
             },
             Self::Javascript => Words {
-                folder: "javascript",
+                templates: &["common", "javascript"],
+                sdk: Some("javascript"),
                 source: "plugin.js",
                 test: "npm test",
-                steps: "      - uses: actions/setup-node@v4\n        with:\n          \
-                        node-version: \"20\"\n      - run: npm ci --ignore-scripts\n      \
-                        - run: npm test",
+                steps: NODE_STEPS,
+            },
+            Self::Typescript => Words {
+                templates: &["common", "javascript", "typescript"],
+                sdk: Some("javascript"),
+                source: "plugin.ts",
+                // It is bundled by a package of its own.
+                test: "npm ci --ignore-scripts && npm test",
+                steps: NODE_STEPS,
             },
         }
     }
@@ -89,16 +107,21 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         None => "sluicegate/guest-sdk".to_owned(),
     };
     let words = args.lang.words();
-    for folder in ["common", words.folder] {
+    for folder in words.templates {
         let folder = TEMPLATES.get_dir(folder).context("no such template")?;
         write(folder, &dir, &|text| filled(text, &args.name, &words, &sdk))?;
     }
-    match args.lang {
-        Language::Rust if args.sdk.is_none() => vendor(&dir.join("sluicegate"))?,
-        Language::Rust => {}
-        Language::Python | Language::Javascript => {
-            let of_language = format!("{}/sluicegate", words.folder);
-            let of_language = SDK.get_dir(&of_language).context("no such SDK")?;
+    if args.lang == Language::Typescript {
+        for other in ["plugin.js", "plugin.test.js"] {
+            std::fs::remove_file(dir.join(other))?;
+        }
+    }
+    match words.sdk {
+        None if args.sdk.is_none() => vendor(&dir.join("sluicegate"))?,
+        None => {}
+        Some(language) => {
+            let of_language = SDK.get_dir(format!("{language}/sluicegate"));
+            let of_language = of_language.context("no such SDK")?;
             embedded::unpack(of_language, &[], &dir.join("sluicegate"))?;
         }
     }

@@ -26,6 +26,7 @@ use crate::plugin::generation::Generation;
 use crate::plugin::instance::Call;
 use crate::plugin::state_version::of_plugin;
 use crate::plugin::store::Staged;
+use crate::telemetry;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -55,6 +56,9 @@ pub(super) struct Args {
     watch: bool,
 }
 
+/// From this size on a component takes seconds to compile: an interpreter is in it.
+const LARGE: usize = 2 << 20;
+
 /// What one event changed in the state: key, value before, value after.
 type Changes = Vec<(String, Option<String>, Option<String>)>;
 
@@ -69,6 +73,8 @@ struct Tried {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    // What the host has to say about a call: a request that it refuses, say.
+    telemetry::warnings();
     if !args.watch {
         return once(args);
     }
@@ -154,6 +160,9 @@ fn try_all(args: &Args, mut seen: impl FnMut(Tried) -> anyhow::Result<()>) -> an
         ..Reading::default()
     };
     let inputs = input::read_all(&args.events, &reading)?;
+    if LARGE < bytes.len() {
+        eprintln!("compiling {} (some 10 s)", args.plugin.display());
+    }
     let engine = Engine::new().map_err(|error| anyhow::anyhow!("{error:#}"))?;
     let generation = Generation::load(&Arc::new(engine), &bytes, manifest)
         .with_context(|| args.plugin.display().to_string())?;

@@ -255,6 +255,17 @@ type Sending = Box<
         > + Send,
 >;
 
+/// The error, once the guest has said all that it wanted to send: a JavaScript engine whose body
+/// nobody takes any more ends itself, in place of telling the program.
+fn refused(request: Request<WasiBody>, error: Error, end: Instant) -> Sending {
+    Box::new(async move {
+        let mut body = request.into_body();
+        let heard = async { while let Some(Ok(_)) = body.frame().await {} };
+        let _ = timeout_at(end, heard).await;
+        Err(error)
+    })
+}
+
 impl WasiHttpHooks for Requests {
     fn send_request(
         &mut self,
@@ -262,23 +273,23 @@ impl WasiHttpHooks for Requests {
         options: Option<RequestOptions>,
         _: Box<dyn Future<Output = Result<(), Error>> + Send>,
     ) -> Sending {
-        let refused = |error| -> Sending { Box::new(async move { Err(error) }) };
+        let end = self.end;
         let Some(http) = self.http.clone() else {
-            return refused(Error::HttpRequestDenied);
+            return refused(request, Error::HttpRequestDenied, end);
         };
         if MAX_REQUESTS <= self.sent {
             let plugin = &http.labels.plugin;
             tracing::warn!(plugin, "request refused: a call may send {MAX_REQUESTS}");
-            return refused(Error::ConnectionLimitReached);
+            return refused(request, Error::ConnectionLimitReached, end);
         }
         self.sent += 1;
         let place = match http.granted(request.uri()) {
             Ok(place) => place,
-            Err(error) => return refused(error),
+            Err(error) => return refused(request, error, end),
         };
         let wished = options.and_then(|options| options.first_byte_timeout);
         let wished = wished.map(|wished: Duration| Instant::now() + wished);
-        let end = wished.map_or(self.end, |wished| wished.min(self.end));
+        let end = wished.map_or(end, |wished| wished.min(end));
         Box::new(async move {
             let sending = http.send(request, place, end);
             let answer = timeout_at(end, sending).await;

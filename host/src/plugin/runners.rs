@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use super::call::Returned;
 use super::generation::Generation;
 use super::instance::Call;
+use super::store::Staged;
 use crate::ledger::inbox::InboxId;
 use crate::ledger::staging::Accepted;
 use crate::ledger::{Effects, Ledger};
@@ -28,6 +29,9 @@ const MAX_RERUNS: usize = 100;
 
 /// The target under which each attempt is told of when it ends.
 pub const TOLD: &str = "delivery";
+
+/// And each event that one emitted.
+pub const EMITTED: &str = "emitted";
 
 /// A delivery on its way through a call.
 #[derive(Debug)]
@@ -156,8 +160,17 @@ impl Runners {
         tracing::debug!(
             target: TOLD, %plugin, event = %call.event.id, r#type = %call.event.event_type,
             key = %call.key, attempt = call.attempt, took = ?started.elapsed(),
-            outcome = outcome.name(), error = outcome.error(), "told"
+            outcome = outcome.name(), after = outcome.after().map(tracing::field::debug), error = outcome.error(), "told"
         );
+    }
+
+    /// Where what was emitted goes, if somebody listens.
+    fn subjects(&self, staged: &Staged) -> Vec<String> {
+        if !tracing::enabled!(target: EMITTED, tracing::Level::DEBUG) {
+            return Vec::new();
+        }
+        let emitted = staged.emitted.iter();
+        emitted.map(|one| one.subject.clone()).collect()
     }
 
     fn run(&self, job: &Job) -> Outcome {
@@ -176,6 +189,7 @@ impl Runners {
             if let Err(failure) = result {
                 return outcome::of(failure);
             }
+            let told = self.subjects(&staged);
             let effects = Effects {
                 reads: staged.reads,
                 writes: staged.writes,
@@ -190,7 +204,13 @@ impl Runners {
                 .ledger
                 .accept(sequence, job.inbox, written_down, effects)
             {
-                Accepted::Yes => return Outcome::Done,
+                Accepted::Yes => {
+                    for subject in told {
+                        let plugin = &self.generation.manifest().name;
+                        tracing::debug!(target: EMITTED, %plugin, subject, "emitted");
+                    }
+                    return Outcome::Done;
+                }
                 Accepted::Duplicate => {
                     self.ledger.duplicate(job.call.sequence, job.written_down);
                     return Outcome::Duplicate;

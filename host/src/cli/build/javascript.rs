@@ -1,4 +1,4 @@
-//! Takes a JavaScript plug-in's folder, gives the component that componentize-js makes of it.
+//! Takes a JavaScript or TypeScript plug-in's folder, gives the component that componentize-js makes of it.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -11,6 +11,8 @@ use crate::manifest::Manifest;
 
 /// The module that has the handler.
 pub(super) const SOURCE: &str = "plugin.js";
+/// The same in TypeScript.
+pub(super) const TYPED_SOURCE: &str = "plugin.ts";
 /// Where to find the tool, when it is not the plug-in's own: its command line, for node.
 const TOOL: &str = "SLUICE_COMPONENTIZE_JS";
 const OWN: &str = "node_modules/@bytecodealliance/componentize-js/src/cli.js";
@@ -20,17 +22,21 @@ pub(super) fn build(dir: &Path, manifest: &Manifest) -> anyhow::Result<PathBuf> 
     world::sdk(dir, "javascript")?;
     let wit = world::write(dir, manifest)?;
     let cli = cli(dir)?;
+    let typed = dir.join(TYPED_SOURCE);
+    let source = if typed.is_file() {
+        bundle(&typed, world::made(dir).join("plugin.js"), &cli)?
+    } else {
+        dir.join(SOURCE)
+    };
     // componentize-js says that a source does not parse, and not where.
     let mut check = Command::new("node");
-    check.arg("--check").arg(dir.join(SOURCE));
+    check.arg("--check").arg(&source);
     tool::run(&mut check, "node --check", NODE)?;
+    check_http(&source, manifest)?;
     let component = world::made(dir).join("component.wasm");
-    eprintln!(
-        "componentize-js: {} (some 15 s)",
-        dir.join(SOURCE).display()
-    );
+    eprintln!("componentize-js: {} (some 15 s)", source.display());
     let mut command = Command::new("node");
-    command.arg(cli).arg(dir.join(SOURCE));
+    command.arg(&cli).arg(&source);
     command.arg("--wit").arg(&wit);
     command.args(["--world-name", world::NAME]);
     // A component that imports what is not granted is refused.
@@ -41,6 +47,41 @@ pub(super) fn build(dir: &Path, manifest: &Manifest) -> anyhow::Result<PathBuf> 
     command.arg("--out").arg(&component);
     tool::run(&mut command, "componentize-js", NODE)?;
     Ok(component)
+}
+
+/// A component without HTTP is ended by the first `fetch`, and nothing then says why.
+fn check_http(source: &Path, manifest: &Manifest) -> anyhow::Result<()> {
+    let text = std::fs::read_to_string(source).unwrap_or_default();
+    let asks = text.contains("sluicegate/http.js") || text.contains("fetch(");
+    if asks && manifest.capabilities.http.is_empty() {
+        bail!(
+            "{} sends requests, which needs `http = [\"https://<host>\"]` under [capabilities] in \
+             plugin.toml",
+            source.display()
+        );
+    }
+    Ok(())
+}
+
+/// TypeScript, and the packages that it imports, as one JavaScript module. Types are not checked:
+/// that is for the editor, or for tsc.
+fn bundle(source: &Path, to: PathBuf, cli: &Path) -> anyhow::Result<PathBuf> {
+    let mut folders = cli.ancestors();
+    let modules = folders.find(|folder| folder.ends_with("node_modules"));
+    let esbuild = modules.map(|modules| modules.join("esbuild/bin/esbuild"));
+    let Some(esbuild) = esbuild.filter(|esbuild| esbuild.is_file()) else {
+        bail!(
+            "{} needs esbuild; package.json has to name it among its dependencies, as the one that \
+             `sluice new --lang typescript` writes",
+            source.display()
+        );
+    };
+    let mut command = Command::new(esbuild);
+    command.arg(source).args(["--bundle", "--format=esm"]);
+    command.args(["--external:sluicegate:*", "--log-level=warning"]);
+    command.arg(format!("--outfile={}", to.display()));
+    tool::run(&mut command, "esbuild", NODE)?;
+    Ok(to)
 }
 
 /// The tool's command line; npm installs what the lock file says where it is not there.

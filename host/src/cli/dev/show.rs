@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{Debug, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
@@ -10,12 +11,22 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::super::output::line;
-use crate::plugin::runners::TOLD;
+use crate::plugin::runners::{EMITTED, TOLD};
+
+/// Whether what is told is of the end, which the person has asked for.
+static ENDING: AtomicBool = AtomicBool::new(false);
+
+/// No more, but for errors.
+pub(super) fn end() {
+    ENDING.store(true, Ordering::Relaxed);
+}
 
 /// From now on.
 pub(super) fn begin() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| {
-        EnvFilter::new("warn,sluicegate_host::host::plugins=info,plugin=debug,delivery=debug")
+        EnvFilter::new(
+            "warn,notify=off,sluicegate_host::host::plugins=info,plugin=debug,delivery=debug,emitted=debug",
+        )
     });
     // A second call in one process, as tests do it, keeps the first.
     let _ = tracing_subscriber::registry()
@@ -30,8 +41,15 @@ impl<S: Subscriber> Layer<S> for Lines {
         let mut fields = Fields::default();
         event.record(&mut fields);
         let level = *event.metadata().level();
+        if ENDING.load(Ordering::Relaxed) && level != Level::ERROR {
+            return;
+        }
         match event.metadata().target() {
             TOLD => line!("{}", told(&fields)),
+            EMITTED => {
+                let (plugin, subject) = (fields.get("plugin"), fields.get("subject"));
+                line!("  {plugin} emits {subject}");
+            }
             "plugin" => {
                 let (plugin, text) = (fields.get("plugin"), fields.get("message"));
                 line!("  {plugin} {}: {text}", level.as_str().to_lowercase());
@@ -52,6 +70,9 @@ fn told(fields: &Fields) -> String {
     );
     if field("attempt") != "1" {
         let _ = write!(text, ", attempt {}", field("attempt"));
+    }
+    if !field("after").is_empty() {
+        let _ = write!(text, ", again after {}", field("after"));
     }
     let _ = write!(text, " ({})", field("took"));
     if !field("error").is_empty() {

@@ -62,6 +62,7 @@ pub(super) fn json(tried: &Tried) -> anyhow::Result<Value> {
         },
         "outcome": outcome,
         "message": message,
+        "retry_after_ms": retry_after(&returned.result).map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX)),
         "duration_us": micros(returned.duration),
         "duration_ns": u64::try_from(returned.duration.as_nanos()).unwrap_or(u64::MAX),
         "cpu_us": micros(*cpu),
@@ -85,8 +86,12 @@ pub(super) fn print(tried: &Tried) {
     line!("{}", place.place);
     line!("  {}  {}", call.event.event_type, call.event.id);
     let message = message.map(|text| format!(": {text}")).unwrap_or_default();
+    let after = retry_after(&returned.result);
+    let after = after
+        .map(|after| format!(" after {after:?}"))
+        .unwrap_or_default();
     line!(
-        "  {outcome}{message}  ({:.2?}, processor {:.2?}, {} KiB)",
+        "  {outcome}{after}{message}  ({:.2?}, processor {:.2?}, {} KiB)",
         returned.duration,
         cpu,
         returned.memory / 1024
@@ -106,6 +111,14 @@ pub(super) fn print(tried: &Tried) {
                 line!("    {sign} {line}");
             }
         }
+    }
+}
+
+/// How long a retry is to wait at least, where the plug-in says.
+fn retry_after(result: &Result<(), Failure>) -> Option<Duration> {
+    match result {
+        Err(Failure::Retry { after, .. }) => *after,
+        _ => None,
     }
 }
 
