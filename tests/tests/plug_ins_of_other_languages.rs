@@ -1,22 +1,24 @@
 //! Promise: what holds of plug-ins in Rust holds of those in Python and JavaScript in `plugins/`:
-//! effects once, order per key, state, dead letters in words, through hosts that are killed.
+//! effects once, order per key, state, dead letters in words, through hosts that are killed and
+//! another build that takes over under load.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use sluicegate_guest::testing::{self, RecordBuilder};
 use sluicegate_tests::outputs::{carried_over, count, stored, wait_dead_letters};
-use sluicegate_tests::sluice::sluice_on;
+use sluicegate_tests::sluice::{sluice, sluice_on};
 use sluicegate_tests::wait::until_every;
 use sluicegate_tests::{Broker, Setup, environment, until, within};
 use tempfile::TempDir;
-use tokio::time::Duration;
+use tokio::time::{Duration, sleep};
 
 /// Compiling an interpreter takes a host this long, on a busy machine and unoptimised.
 const COMPILED: u64 = 120;
 const RECORDS: usize = 8;
-const CHANGES: usize = 40;
+const CHANGES: usize = 120;
 const KILLS: usize = 3;
 
 /// A plug-in that numbers the messages about each record.
@@ -34,21 +36,46 @@ fn record_id(record: usize) -> String {
     format!("7c1f2d68-4e0b-4a37-8b59-{record:012x}")
 }
 
-/// The bodies that Dataverse would send: each record's changes in order, records interleaved.
-fn bodies(of: &Numbering) -> Vec<u8> {
-    let mut bodies = Vec::new();
-    for change in 0..CHANGES {
-        for record in 0..RECORDS {
-            let one = testing::record(of.table).id(record_id(record));
-            let one = (of.change)(one, change).with(|context| {
-                let operation = format!("c1d9a7de-3b0e-4f26-{change:04x}-{record:012x}");
-                context.operation_id = Some(operation);
-            });
-            bodies.extend(one.body());
-            bodies.push(b'\n');
-        }
-    }
-    bodies
+/// The bodies that Dataverse would send, a change of each record at a time.
+fn changes(of: &Numbering) -> Vec<Vec<u8>> {
+    let body = |change: usize, record: usize| {
+        let one = testing::record(of.table).id(record_id(record));
+        let one = (of.change)(one, change).with(|context| {
+            let operation = format!("c1d9a7de-3b0e-4f26-{change:04x}-{record:012x}");
+            context.operation_id = Some(operation);
+        });
+        let mut body = one.body();
+        body.push(b'\n');
+        body
+    };
+    let of_all = |change| {
+        (0..RECORDS)
+            .flat_map(|record| body(change, record))
+            .collect()
+    };
+    (0..CHANGES).map(of_all).collect()
+}
+
+/// The same component under another version.
+async fn another_build(plugin: &str, component: &Path, folder: &Path) -> Result<Vec<u8>> {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../plugins");
+    let manifest = std::fs::read_to_string(format!("{root}/{plugin}/plugin.toml"))?;
+    let manifest = manifest.replace("version = \"1.0.0\"", "version = \"9.9.9\"");
+    let at = |name: &str| folder.join(name).to_string_lossy().into_owned();
+    let (other, out) = (at("plugin.toml"), at("other.wasm"));
+    std::fs::write(&other, manifest)?;
+    let component = component.to_string_lossy();
+    let arguments = [
+        "build",
+        "--module",
+        &component,
+        "--manifest",
+        &other,
+        "--out",
+        &out,
+    ];
+    sluice(&arguments).await?.ok()?;
+    Ok(std::fs::read(out)?)
 }
 
 async fn holds(of: Numbering) -> Result<()> {
@@ -61,15 +88,14 @@ async fn holds(of: Numbering) -> Result<()> {
     };
     let folder = TempDir::with_prefix("sluice-bodies-")?;
     let file = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
-    let (changes, bad) = (file("changes.ndjson"), file("bad.json"));
-    std::fs::write(&changes, bodies(&of))?;
+    let (some, bad) = (file("some.ndjson"), file("bad.json"));
     let nobody = "00000000-0000-0000-0000-000000000000";
     std::fs::write(&bad, testing::record(of.table).id(nobody).body())?;
 
     let broker = Broker::start().await?;
     // Small commits: a kill falls between two of them, not before or after the only one.
     let setup = Setup::new(broker.url())
-        .file("plugin.wasm", std::fs::read(component)?)
+        .file("plugin.wasm", std::fs::read(&component)?)
         .with("[ledger]\ncommit_events = 10");
     let mut host = setup.write()?;
     host.spawn()?;
@@ -79,13 +105,37 @@ async fn holds(of: Numbering) -> Result<()> {
         let arguments = ["send", file, "--environment", "contoso"];
         sluice_on(&broker, &arguments).await?.ok()
     };
-    send(&changes).await?;
     send(&bad).await?;
 
+    // Another build takes over while events come.
+    let other = another_build(of.plugin, &component, folder.path()).await?;
+    host.put_plugin("plugin.wasm", &other)?;
+    let taken_over = format!("\"plugin\":\"{}\",\"version\":\"9.9.9\"", of.plugin);
+    let changes = changes(&of);
+    let mut sent = 0;
+    while !host.log()?.contains(&taken_over) {
+        let next = changes
+            .get(sent)
+            .context("the other build did not take over in time")?;
+        std::fs::write(&some, next)?;
+        send(&some).await?;
+        sent += 1;
+        // The pace of the events, and not a wait for something.
+        sleep(Duration::from_millis(600)).await;
+    }
+    ensure!(
+        1 < sent,
+        "no event came before the other build: this run proves nothing"
+    );
+    let rest = changes.get(sent..).unwrap_or_default().concat();
+    std::fs::write(&some, rest)?;
+    send(&some).await?;
+
     let all = RECORDS * CHANGES;
+    let left = all - sent * RECORDS;
     let mut interrupted = 0;
     for kill in 1..=KILLS {
-        let target = all * kill / (KILLS + 1);
+        let target = all - left + left * kill / (KILLS + 1);
         let pause = Duration::from_millis(2);
         until_every(
             pause,

@@ -31,12 +31,10 @@ impl Target {
             Some(path) => Config::load(path)?,
             None => Config::default(),
         };
+        let variable = || std::env::var(URL).ok().filter(|url| !url.is_empty());
         let named = match (&self.nats, &self.config) {
             (Some(url), _) => Some(("--nats", url.clone())),
-            (None, None) => std::env::var(URL)
-                .ok()
-                .filter(|url| !url.is_empty())
-                .map(|url| (URL, url)),
+            (None, None) => variable().map(|url| (URL, url)),
             (None, Some(_)) => None,
         };
         if let Some((place, url)) = &named {
@@ -44,16 +42,22 @@ impl Target {
                 format!("{place}: {url:?} is no address such as nats://127.0.0.1:4222")
             })?;
         }
-        let addresses = match &config.nats.server {
-            Server::Addresses(addresses) => addresses.clone(),
-            Server::Embedded => vec![embedded(&config)?],
+        let is_named = named.is_some() || self.config.is_some();
+        // What a daemon with a nats-server of its own has written down here.
+        let here = embedded(&config).ok().filter(|_| !is_named);
+        let addresses = match (&config.nats.server, &here) {
+            (_, Some(address)) => vec![address.clone()],
+            (Server::Addresses(addresses), None) => addresses.clone(),
+            (Server::Embedded, None) => vec![embedded(&config)?],
         };
-        let addresses = match (named, &self.config) {
-            // What a daemon with a nats-server of its own has written down here.
-            (None, None) => embedded(&config).map_or(addresses, |address| vec![address]),
-            _ => addresses,
-        };
-        Ok(broker::connect(&config.nats, &addresses, "sluice command line").await?)
+        let connected = broker::connect(&config.nats, &addresses, "sluice command line").await;
+        Ok(match here {
+            Some(_) => connected.with_context(|| {
+                let file = nats_url(&config).display().to_string();
+                format!("{file} says where the broker of this folder was; --nats says another")
+            })?,
+            None => connected?,
+        })
     }
 }
 
@@ -65,7 +69,7 @@ pub(super) async fn stream(context: &Context, name: &str) -> anyhow::Result<Stre
 }
 
 fn embedded(config: &Config) -> anyhow::Result<ServerAddr> {
-    let file = config.host.data_dir.join("nats.url");
+    let file = nats_url(config);
     let url = std::fs::read_to_string(&file).with_context(|| {
         format!(
             "nats.url is \"embedded\", and {} cannot be read; is the daemon running?",
@@ -73,4 +77,8 @@ fn embedded(config: &Config) -> anyhow::Result<ServerAddr> {
         )
     })?;
     Ok(url.trim().parse()?)
+}
+
+fn nats_url(config: &Config) -> PathBuf {
+    config.host.data_dir.join("nats.url")
 }

@@ -11,8 +11,11 @@ use include_dir::{Dir, include_dir};
 pub(super) static TEMPLATES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/templates");
 /// The SDKs of all languages.
 pub(super) static SDK: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../guest-sdk");
-/// A crate that the Rust SDK stands on.
-pub(super) static D365: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../d365");
+/// The sources of a crate that the Rust SDK stands on; beside them are fuzz targets and what they
+/// have found, which is nothing to give away.
+pub(super) static D365: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../d365/src");
+/// And its manifest.
+pub(super) const D365_MANIFEST: &str = include_str!("../../../d365/Cargo.toml");
 /// The contract between host and plug-in.
 pub(super) static WIT: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../wit");
 

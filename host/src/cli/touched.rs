@@ -15,7 +15,7 @@ const QUIET: Duration = Duration::from_millis(200);
 
 /// What is watched; it ends when dropped.
 pub(super) struct Touched {
-    _watcher: RecommendedWatcher,
+    watcher: RecommendedWatcher,
     changes: Receiver<()>,
 }
 
@@ -28,15 +28,27 @@ impl Touched {
         Self::watch(&folders, RecursiveMode::NonRecursive, wanted)
     }
 
-    /// Watches a folder and all that is in it, but for what `is_made` says is made of it.
+    /// Watches a folder and all that is in it, but for what `is_made` says is made of it: that may
+    /// be more folders than the system watches.
     pub(super) fn folder(
         folder: &Path,
         is_made: impl Fn(&Path) -> bool + Send + 'static,
     ) -> anyhow::Result<Self> {
         let root = absolute(folder);
-        let folders = BTreeSet::from([root.clone()]);
-        let wanted = move |path: &Path| !path.strip_prefix(&root).is_ok_and(&is_made);
-        Self::watch(&folders, RecursiveMode::Recursive, wanted)
+        let entries = std::fs::read_dir(&root)
+            .with_context(|| format!("{} cannot be read", root.display()))?;
+        let inside = entries.filter_map(|entry| Some(entry.ok()?.path()));
+        let sources: BTreeSet<PathBuf> = inside
+            .filter(|path| path.is_dir() && !path.strip_prefix(&root).is_ok_and(&is_made))
+            .collect();
+        let wanted = {
+            let root = root.clone();
+            move |path: &Path| !path.strip_prefix(&root).is_ok_and(&is_made)
+        };
+        let mut touched =
+            Self::watch(&BTreeSet::from([root]), RecursiveMode::NonRecursive, wanted)?;
+        touched.add(&sources, RecursiveMode::Recursive)?;
+        Ok(touched)
     }
 
     fn watch(
@@ -54,16 +66,19 @@ impl Touched {
                 let _ = tell.send(());
             }
         };
-        let mut watcher = notify::recommended_watcher(heard).context("nothing can be watched")?;
+        let watcher = notify::recommended_watcher(heard).context("nothing can be watched")?;
+        let mut touched = Self { watcher, changes };
+        touched.add(folders, how)?;
+        Ok(touched)
+    }
+
+    fn add(&mut self, folders: &BTreeSet<PathBuf>, how: RecursiveMode) -> anyhow::Result<()> {
         for folder in folders {
-            watcher
+            self.watcher
                 .watch(folder, how)
                 .with_context(|| format!("{} cannot be watched", folder.display()))?;
         }
-        Ok(Self {
-            _watcher: watcher,
-            changes,
-        })
+        Ok(())
     }
 
     /// Waits until something is done, and then until it is over.
