@@ -3,9 +3,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
+import { consumer } from './plugin.js';
 import { Host, choice, money, record } from './sluicegate/testing.js';
 
-const { consumer } = await import('./plugin.js');
 const host = () => new Host({ config: { large: '100000' } });
 
 async function score(one, columns, options) {

@@ -318,7 +318,7 @@ fn what_cannot_be_made_is_said() -> Result<()> {
         named.refused(
             1,
             &[
-                "\"Limit Watch\" is no name",
+                "\"Limit Watch\" is no name of a plug-in",
                 "lower-case letters, digits and -",
             ],
         )?;

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use sluicegate_guest::testing::{self, RecordBuilder};
 use sluicegate_tests::outputs::{carried_over, count, stored, wait_dead_letters};
+use sluicegate_tests::process::command;
 use sluicegate_tests::sluice::{sluice, sluice_on};
 use sluicegate_tests::wait::until_every;
 use sluicegate_tests::{Broker, Setup, environment, until, within};
@@ -229,4 +230,35 @@ fn the_javascript_plug_in_lead_score_keeps_them() -> Result<()> {
         })
         .await
     })
+}
+
+/// Runs the tests that a plug-in has of its own.
+fn own_tests(plugin: &str, program: &str, arguments: &[&str], passed: &str) -> Result<()> {
+    if environment::plugin(plugin).is_err() {
+        eprintln!("SKIPPED: {plugin} was not built; `cargo xtask setup` says why");
+        return Ok(());
+    }
+    let folder = format!("{}/../plugins/{plugin}", env!("CARGO_MANIFEST_DIR"));
+    let mut tests = command(Path::new(program));
+    let output = tests.args(arguments).current_dir(folder).output()?;
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    ensure!(output.status.success() && said.contains(passed), "{said}");
+    Ok(())
+}
+
+#[test]
+fn the_tests_of_case_watch_pass() -> Result<()> {
+    own_tests(
+        "case-watch",
+        "python3",
+        &["-B", "-m", "unittest"],
+        "Ran 4 tests",
+    )
+}
+
+#[test]
+fn the_tests_of_lead_score_pass() -> Result<()> {
+    let arguments = ["--import", "./sluicegate/testing.js", "--test"];
+    own_tests("lead-score", "node", &arguments, "pass 3")
 }

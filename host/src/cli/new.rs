@@ -40,7 +40,7 @@ const NODE_STEPS: &str = "      - uses: actions/setup-node@v4\n        with:\n  
 
 /// What is different in each language's folder.
 struct Words {
-    /// Its templates; what two folders have the last one's counts.
+    /// Its templates.
     templates: &'static [&'static str],
     /// Its SDK, where that is no crate.
     sdk: Option<&'static str>,
@@ -68,14 +68,14 @@ impl Language {
                         python-version: \"3.12\"\n      - run: python3 -m unittest",
             },
             Self::Javascript => Words {
-                templates: &["common", "javascript"],
+                templates: &["common", "node", "javascript"],
                 sdk: Some("javascript"),
                 source: "plugin.js",
                 test: "npm test",
                 steps: NODE_STEPS,
             },
             Self::Typescript => Words {
-                templates: &["common", "javascript", "typescript"],
+                templates: &["common", "node", "typescript"],
                 sdk: Some("javascript"),
                 source: "plugin.ts",
                 // It is bundled by a package of its own.
@@ -109,12 +109,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let words = args.lang.words();
     for folder in words.templates {
         let folder = TEMPLATES.get_dir(folder).context("no such template")?;
-        write(folder, &dir, &|text| filled(text, &args.name, &words, &sdk))?;
-    }
-    if args.lang == Language::Typescript {
-        for other in ["plugin.js", "plugin.test.js"] {
-            std::fs::remove_file(dir.join(other))?;
-        }
+        let filled = |text: &str| filled(text, &args.name, &words, &sdk);
+        write(folder, &dir, words.source, &filled)?;
     }
     match words.sdk {
         None if args.sdk.is_none() => vendor(&dir.join("sluicegate"))?,
@@ -144,9 +140,8 @@ fn check_name(args: &Args) -> anyhow::Result<()> {
     let manifest = template
         .context("no such template")?
         .replace("{{name}}", name);
-    manifest::parse(&manifest, "plugin.toml").map_err(|_| {
-        anyhow::anyhow!("{name:?} is no name; expected 1 to 63 lower-case letters, digits and -")
-    })?;
+    manifest::parse(&manifest, "plugin.toml")
+        .with_context(|| format!("{name:?} is no name of a plug-in"))?;
     if args.lang == Language::Rust && !name.starts_with(|c: char| c.is_ascii_lowercase()) {
         bail!("{name:?} is no name of a Rust package, which begins with a letter");
     }
@@ -170,6 +165,7 @@ fn checkout(sdk: &Path) -> anyhow::Result<PathBuf> {
 fn write(
     from: &include_dir::Dir<'_>,
     dir: &Path,
+    source: &str,
     filled: &dyn Fn(&str) -> String,
 ) -> anyhow::Result<()> {
     let root = from.path().components().count();
@@ -185,6 +181,7 @@ fn write(
             let to = match inside.to_str() {
                 Some("gitignore") => dir.join(".gitignore"),
                 Some("npmrc") => dir.join(".npmrc"),
+                Some("plugin.test.js") => dir.join(source.replace("plugin.", "plugin.test.")),
                 Some("plugin.yml") => dir.join(".github/workflows/plugin.yml"),
                 _ => dir.join(inside),
             };

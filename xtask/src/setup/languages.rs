@@ -21,12 +21,13 @@ const COMPONENTIZE_PY: Wheel = Wheel {
 };
 
 /// What npm installs, and by which hashes, stands in the lock file that every new plug-in gets.
-/// Each file there, and what npm calls it.
+/// Each file among the templates, and what npm calls it.
 const NPM_FILES: [(&str, &str); 3] = [
-    ("package.json", "package.json"),
-    ("package-lock.json", "package-lock.json"),
-    ("npmrc", ".npmrc"),
+    ("javascript/package.json", "package.json"),
+    ("node/package-lock.json", LOCK),
+    ("node/npmrc", ".npmrc"),
 ];
+const LOCK: &str = "package-lock.json";
 const COMPONENTIZE_JS: &str = "node_modules/@bytecodealliance/componentize-js/src/cli.js";
 
 /// Where each tool is, or why it is not.
@@ -109,10 +110,10 @@ pub(crate) fn componentize_py(folder: &Path) -> Command {
 }
 
 fn javascript(layout: &Layout) -> Result<(PathBuf, String)> {
-    let source = layout.root.join("host/templates/javascript");
+    let source = layout.root.join("host/templates");
     let own = layout.target.join("tools").join("componentize-js");
     let tool = own.join(COMPONENTIZE_JS);
-    let lock = fs::read(source.join("package-lock.json"))?;
+    let lock = fs::read(source.join("node").join(LOCK))?;
     // Written last: what it says is there whole.
     let installed = own.join("installed");
     if fs::read(&installed).is_ok_and(|found| found == lock) && tool.is_file() {

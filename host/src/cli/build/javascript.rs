@@ -52,7 +52,7 @@ pub(super) fn build(dir: &Path, manifest: &Manifest) -> anyhow::Result<PathBuf> 
 /// A component without HTTP is ended by the first `fetch`, and nothing then says why.
 fn check_http(source: &Path, manifest: &Manifest) -> anyhow::Result<()> {
     let text = std::fs::read_to_string(source).unwrap_or_default();
-    let asks = text.contains("sluicegate/http.js") || text.contains("fetch(");
+    let asks = text.contains("sluicegate/http.js") || calls(&text, "fetch");
     if asks && manifest.capabilities.http.is_empty() {
         bail!(
             "{} sends requests, which needs `http = [\"https://<host>\"]` under [capabilities] in \
@@ -61,6 +61,15 @@ fn check_http(source: &Path, manifest: &Manifest) -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+/// Whether a text has a call of this function, and not of a method or of another one's.
+fn calls(text: &str, function: &str) -> bool {
+    let call = format!("{function}(");
+    text.match_indices(&call).any(|(at, _)| {
+        let before = text.get(..at).and_then(|before| before.chars().next_back());
+        !before.is_some_and(|c| c.is_alphanumeric() || matches!(c, '.' | '_' | '$'))
+    })
 }
 
 /// TypeScript, and the packages that it imports, as one JavaScript module. Types are not checked:
@@ -110,4 +119,24 @@ fn cli(dir: &Path) -> anyhow::Result<PathBuf> {
         );
     }
     Ok(own)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_is_told_from_a_method_and_from_part_of_a_name() {
+        assert!(calls("const a = await fetch(url);", "fetch"));
+        assert!(calls("fetch(url)", "fetch"));
+        for other in [
+            "cache.fetch(url)",
+            "prefetch(url)",
+            "_fetch()",
+            "fetch = 1",
+            "refetch",
+        ] {
+            assert!(!calls(other, "fetch"), "{other}");
+        }
+    }
 }

@@ -3,9 +3,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
+import { consumer } from './{{source}}';
 import { Host, event, money, record } from './sluicegate/testing.js';
 
-import { consumer } from './plugin.ts';
 const host = () => new Host({ config: { limit: '50000' } });
 
 test('a limit over the bound is told once for each change', async () => {
