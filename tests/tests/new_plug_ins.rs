@@ -7,6 +7,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use sluicegate_tests::broker::free_port;
 use sluicegate_tests::process::command;
 use sluicegate_tests::sluice::sluice;
 use sluicegate_tests::{environment, within};
@@ -248,11 +249,12 @@ fn sends_requests(language: &str, source: &str, text: &str) -> Result<()> {
     within(170, async {
         let (port, _serving) = answering().await?;
         let new = New::made(language).await?;
-        fs::write(
-            new.dir.join(source),
-            text.replace("PORT", &port.to_string()),
-        )?;
-        let grant = format!("http = [\"http://127.0.0.1:{port}\"]\nstate = true");
+        let dead = free_port()?;
+        let text = text.replace("DEAD", &dead.to_string());
+        let text = text.replace("PORT", &port.to_string());
+        fs::write(new.dir.join(source), text)?;
+        let origins = [port, dead].map(|port| format!("http://127.0.0.1:{port}"));
+        let grant = format!("http = {origins:?}\nstate = true");
         new.change("plugin.toml", "state = true", &grant)?;
         let sluice = environment::sluice()?;
         new.succeeds(&sluice, &["build"]).await?;
@@ -261,6 +263,7 @@ fn sends_requests(language: &str, source: &str, text: &str) -> Result<()> {
         let wanted = [
             "log info: 200 50000.0001",
             "log info: refused: ",
+            "log info: unanswered: 20 of 20",
             "capabilities.http does not allow it",
             "retry after 7s: POST",
             "answered 429",
@@ -273,7 +276,7 @@ fn sends_requests(language: &str, source: &str, text: &str) -> Result<()> {
 fn a_python_plug_in_sends_requests() -> Result<()> {
     let text = r#"
 from decimal import Decimal
-from sluicegate import Reject, consumer, http, log
+from sluicegate import Reject, Retry, consumer, http, log
 
 @consumer
 def handle(event, delivery):
@@ -283,6 +286,13 @@ def handle(event, delivery):
         http.post("http://127.0.0.1:1/x", json={})
     except Reject as error:
         log.info(f"refused: {error}")
+    unanswered = 0
+    for _ in range(20):
+        try:
+            http.post("http://127.0.0.1:DEAD/x", json={})
+        except Retry:
+            unanswered += 1
+    log.info(f"unanswered: {unanswered} of 20")
     http.post("http://127.0.0.1:PORT/busy", json={})
 "#;
     sends_requests("python", "plugin.py", text)
@@ -291,7 +301,7 @@ def handle(event, delivery):
 #[test]
 fn a_javascript_plug_in_sends_requests() -> Result<()> {
     let text = r#"
-import { Amount, handler, log } from './sluicegate/index.js';
+import { Amount, Retry, handler, log } from './sluicegate/index.js';
 import { send } from './sluicegate/http.js';
 
 export const consumer = handler(async () => {
@@ -301,6 +311,13 @@ export const consumer = handler(async () => {
   await send('http://127.0.0.1:1/x', { method: 'POST', json: {} }).catch((error) =>
     log.info(`refused: ${error.message}`),
   );
+  let unanswered = 0;
+  for (let i = 0; i < 20; i += 1) {
+    await send('http://127.0.0.1:DEAD/x', { method: 'POST', json: {} }).catch((error) => {
+      unanswered += error instanceof Retry;
+    });
+  }
+  log.info(`unanswered: ${unanswered} of 20`);
   await send('http://127.0.0.1:PORT/busy', { method: 'POST', json: {} });
 });
 "#;

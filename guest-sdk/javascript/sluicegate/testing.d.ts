@@ -7,6 +7,15 @@ export interface Called {
   retryAfterMs?: number;
   emitted: { subject: string; type: string; data: any; event: any }[];
   logs: [level: string, text: string][];
+  requests: Asked[];
+}
+
+/** A request that a call sent. */
+export interface Asked {
+  url: string;
+  method: string;
+  headers: { [name: string]: string };
+  body: string | Uint8Array | undefined;
 }
 
 /** Keeps the state from call to call, as the real host does. */
@@ -14,6 +23,8 @@ export class Host {
   constructor(options?: {
     config?: { [key: string]: string };
     state?: { [key: string]: string | Uint8Array };
+    /** Answers the requests of a call; without it they are really sent. */
+    answers?: (request: Asked) => Response | Promise<Response>;
   });
   readonly state: Map<string, Uint8Array>;
   /** Calls the handler; `delivery` sets members of the delivery. */

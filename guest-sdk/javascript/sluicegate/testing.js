@@ -54,17 +54,22 @@ if (!globalThis[Symbol.for('sluicegate.registered')]) {
   register(`data:text/javascript,${encodeURIComponent(hooks)}`);
 }
 
-/** Keeps the state from call to call, as the real host does: `state` is a Map of bytes. */
+/**
+ * Keeps the state from call to call, as the real host does: `state` is a Map of bytes. `answers` is
+ * called with { url, method, headers, body } of each request, and gives a Response; without it the
+ * request is really sent.
+ */
 export class Host {
-  constructor({ config = {}, state = {} } = {}) {
+  constructor({ config = {}, state = {}, answers } = {}) {
     this.config = config;
+    this.answers = answers;
     this.state = new Map(Object.entries(state).map(([key, value]) => [key, bytes(value)]));
   }
 
   /** Calls the handler; `delivery` sets members of the delivery, such as { attempt: 2 }. */
   async call(consumer, event, delivery = {}) {
     const staged = new Map(this.state);
-    const called = { outcome: 'done', message: undefined, emitted: [], logs: [] };
+    const called = { outcome: 'done', message: undefined, emitted: [], logs: [], requests: [] };
     globalThis[CURRENT] = {
       log: { log: (level, text) => called.logs.push([level, text]) },
       config: { get: (key) => this.config[key] },
@@ -83,6 +88,13 @@ export class Host {
           }),
       },
     };
+    const { fetch } = globalThis;
+    globalThis.fetch = async (url, options = {}) => {
+      const { method = 'GET', headers = {}, body } = options;
+      const request = { url: String(url), method, headers: { ...headers }, body };
+      called.requests.push(request);
+      return this.answers ? this.answers(request) : fetch(url, options);
+    };
     try {
       await consumer.handle(event, { ...DELIVERY, partitionKey: event.attributes.partitionkey ?? '', ...delivery });
       this.state = staged;
@@ -93,6 +105,7 @@ export class Host {
       called.retryAfterMs = failure.val.afterMs === undefined ? undefined : Number(failure.val.afterMs);
     } finally {
       globalThis[CURRENT] = undefined;
+      globalThis.fetch = fetch;
     }
     return called;
   }

@@ -7,6 +7,7 @@ mod address;
 mod bounded;
 mod client;
 mod credential;
+mod kept;
 
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
@@ -29,6 +30,7 @@ pub use self::bounded::MAX_ANSWER;
 pub use self::client::Error as TrustError;
 use self::client::{Client, Prohibited, Reach, client, literal, trust};
 use self::credential::Credential;
+use self::kept::{Kept, hear};
 use super::store::Labels;
 use crate::config::Config;
 use crate::host::chain;
@@ -255,13 +257,10 @@ type Sending = Box<
         > + Send,
 >;
 
-/// The error, once the guest has said all that it wanted to send: a JavaScript engine whose body
-/// nobody takes any more ends itself, in place of telling the program.
+/// The error, once the guest has said all that it wanted to send.
 fn refused(request: Request<WasiBody>, error: Error, end: Instant) -> Sending {
     Box::new(async move {
-        let mut body = request.into_body();
-        let heard = async { while let Some(Ok(_)) = body.frame().await {} };
-        let _ = timeout_at(end, heard).await;
+        hear(request.into_body(), end).await;
         Err(error)
     })
 }
@@ -291,9 +290,17 @@ impl WasiHttpHooks for Requests {
         let wished = wished.map(|wished: Duration| Instant::now() + wished);
         let end = wished.map_or(end, |wished| wished.min(end));
         Box::new(async move {
-            let sending = http.send(request, place, end);
+            let (head, body) = request.into_parts();
+            let (body, rest) = Kept::of(body);
+            let sending = http.send(Request::from_parts(head, body), place, end);
             let answer = timeout_at(end, sending).await;
-            let answer = answer.map_err(|_| Error::HttpResponseTimeout)??;
+            let answer = match answer.unwrap_or(Err(Error::HttpResponseTimeout)) {
+                Ok(answer) => answer,
+                Err(error) => {
+                    rest.hear(end).await;
+                    return Err(error);
+                }
+            };
             let driven: Pin<Box<dyn Future<Output = _> + Send>> = Box::pin(async { Ok(()) });
             let driven: Box<dyn Future<Output = Result<(), Error>> + Send> = Box::new(driven);
             Ok((answer, driven))
