@@ -234,7 +234,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let args = |dir: &Path| Args {
             dir: dir.to_owned(),
-            environment: "Contoso \"Ltd\"".to_owned(),
+            environment: "contoso".to_owned(),
             gateway: "127.0.0.1:1".parse().unwrap(),
             admin: "127.0.0.1:2".parse().unwrap(),
         };
