@@ -52,6 +52,7 @@ mod event_grid;
 mod from;
 mod record;
 mod row;
+mod serde;
 
 mod attribute;
 mod facts;

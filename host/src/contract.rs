@@ -9,6 +9,10 @@ pub use reference::reference;
 
 /// What every name of the contract begins with.
 const PREFIX: &str = "sluicegate:plugin/";
+/// The version that `wit/` has.
+pub const VERSION: &str = "0.1.0";
+/// What a plug-in with a grant of `http` may import beside it.
+pub const HTTP: &str = "wasi:http/outgoing-handler@0.2.12";
 /// The versions that this host serves: `0.1.` and any number. Before 1.0 the second number is
 /// what semantic versioning calls a major one.
 const SERVED: &str = "0.1";
@@ -141,6 +145,12 @@ mod tests {
         );
         let more = more + "interface clock { now: func() -> u64; }";
         check(&more).unwrap();
+    }
+
+    #[test]
+    fn the_version_is_that_of_the_files() {
+        assert!(WIT.contains(&format!("package sluicegate:plugin@{VERSION};")));
+        assert!(serves(VERSION));
     }
 
     #[test]

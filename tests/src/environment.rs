@@ -52,6 +52,16 @@ pub fn plugin(name: &str) -> Result<PathBuf> {
     component(&required("SLUICE_PLUGINS")?, name)
 }
 
+/// The target folder of the plug-ins' own builds, where what they depend on is compiled already.
+///
+/// # Errors
+/// When the variable is missing or no plug-in was built.
+pub fn plugin_target() -> Result<PathBuf> {
+    let plugin = plugin("audit-trail")?;
+    let target = plugin.ancestors().nth(2).context("no target folder")?;
+    Ok(target.join("plugin-build"))
+}
+
 /// Whether this is a long run (`SLUICE_LONG`, set by `cargo xtask test --long`).
 pub fn long() -> bool {
     env::var_os("SLUICE_LONG").is_some_and(|value| !value.is_empty() && value != "0")

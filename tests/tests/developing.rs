@@ -3,7 +3,7 @@
 //! looks again whenever something changes.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Result, ensure};
 use sluicegate_tests::broker::free_port;
@@ -49,15 +49,6 @@ fn say(dir: &Path, word: &str) -> Result<()> {
     Ok(fs::write(dir.join("src/lib.rs"), source)?)
 }
 
-fn plugin_target() -> Result<PathBuf> {
-    let plugins = environment::plugin("audit-trail")?;
-    Ok(plugins
-        .ancestors()
-        .nth(2)
-        .unwrap_or(Path::new("/"))
-        .join("plugin-build"))
-}
-
 async fn wait_for(log: &Path, process: &mut Process, part: &str, seconds: u64) -> Result<String> {
     until(&format!("{part:?}"), seconds, async || {
         let said = fs::read_to_string(log)?;
@@ -80,7 +71,7 @@ fn dev_shows_outcomes_swaps_changes_and_outlives_a_broken_build() -> Result<()> 
         run.arg("dev").arg(&dir);
         run.args(["--gateway", &format!("127.0.0.1:{gateway}")]);
         run.args(["--admin", &format!("127.0.0.1:{admin}")]);
-        run.env("CARGO_TARGET_DIR", plugin_target()?)
+        run.env("CARGO_TARGET_DIR", environment::plugin_target()?)
             .env_remove("NATS_URL");
         run.env_remove("RUST_LOG");
         let mut dev = Process::start("sluice dev", run, &log)?;

@@ -51,7 +51,7 @@ impl New {
         let mut command = tokio::process::Command::from(command(program));
         command.args(arguments).current_dir(&self.dir);
         // The plug-ins' own target folder: their dependencies are compiled there already.
-        command.env("CARGO_TARGET_DIR", plugin_target()?);
+        command.env("CARGO_TARGET_DIR", environment::plugin_target()?);
         command.stdin(Stdio::null()).kill_on_drop(true);
         let output = timeout(LIMIT, command.output())
             .await
@@ -100,12 +100,6 @@ const EXPECTING: [&str; 8] = [
     "--expect",
     "expected.json",
 ];
-
-fn plugin_target() -> Result<PathBuf> {
-    let plugins = environment::plugin("audit-trail")?;
-    let target = plugins.ancestors().nth(2).context("no target folder")?;
-    Ok(target.join("plugin-build"))
-}
 
 #[test]
 fn a_new_rust_plug_in_builds_tests_and_does_what_is_expected() -> Result<()> {
@@ -175,12 +169,13 @@ fn a_new_javascript_plug_in_builds_tests_and_does_what_is_expected() -> Result<(
         new.change("plugin.toml", "state = true\n", "")?;
         let wanted = "`state = true` under [capabilities] in plugin.toml";
         new.fails(&["build"], &["imports state", wanted]).await?;
-        new.change(
-            "plugin.js",
-            "export const consumer",
-            "export konst consumer",
-        )?;
-        new.fails(&["build"], &["plugin.js:7", "SyntaxError"]).await
+        let fetching = "fetch('x');\nexport const consumer";
+        new.change("plugin.js", "export const consumer", fetching)?;
+        let wanted = ["plugin.js sends requests", "`http = ["];
+        new.fails(&["build"], &wanted).await?;
+        let broken = "export konst consumer";
+        new.change("plugin.js", "export const consumer", broken)?;
+        new.fails(&["build"], &["plugin.js:8", "SyntaxError"]).await
     })
 }
 
@@ -322,6 +317,58 @@ export const consumer = handler(async () => {
 });
 "#;
     sends_requests("javascript", "plugin.js", text)
+}
+
+/// What docs/handling-failure.md says of each way to end, by the host that the SDK plays.
+#[test]
+fn an_exception_means_what_the_guide_says() -> Result<()> {
+    within(60, async {
+        let python = New::made("python").await?;
+        let text = r#"
+from sluicegate import Reject, Retry, testing
+
+def raises(error):
+    def handle(event, delivery):
+        raise error
+    called = testing.Host().call(handle, testing.record("account"))
+    return called.outcome, called.retry_after, called.message
+
+print(raises(Reject("no number")))
+print(raises(Retry("busy", after=7)))
+print(raises(TimeoutError("slow")))
+print(raises(KeyError("number")))
+"#;
+        fs::write(python.dir.join("tries.py"), text)?;
+        let said = python.succeeds(Path::new("python3"), &["tries.py"]).await?;
+        let wanted = r#"('reject', None, 'no number')
+('retry', 7, 'busy')
+('retry', None, 'TimeoutError: slow (tries.py:6)')
+('reject', None, "KeyError: 'number' (tries.py:6)")
+"#;
+        ensure!(said == wanted, "{said}");
+
+        if environment::language_guest("javascript")?.is_none() {
+            return Ok(());
+        }
+        let javascript = New::made("javascript").await?;
+        let text = r#"
+import { Reject, Retry, handler } from './sluicegate/index.js';
+import { Host, record } from './sluicegate/testing.js';
+
+for (const error of [new Reject('no number'), new Retry('busy', { afterMs: 7000 }), new RangeError('far')]) {
+  const throwing = handler(() => { throw error; });
+  const { outcome, retryAfterMs, message } = await new Host().call(throwing, record('account'));
+  console.log(outcome, retryAfterMs, message);
+}
+"#;
+        fs::write(javascript.dir.join("tries.js"), text)?;
+        let arguments = ["--import", "./sluicegate/testing.js", "tries.js"];
+        let said = javascript.succeeds(Path::new("node"), &arguments).await?;
+        let wanted = "reject undefined no number\nretry 7000 busy\n\
+                      reject undefined RangeError: far (tries.js:5)\n";
+        ensure!(said == wanted, "{said}");
+        Ok(())
+    })
 }
 
 #[test]

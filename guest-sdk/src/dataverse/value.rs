@@ -1,6 +1,6 @@
 //! Takes the value of a column, gives its JSON for the body of a request.
 
-use crate::d365::{Date, Decimal, Json, Money, Number};
+use crate::d365::{self, Date, Decimal, Json, Money, Number};
 
 /// The value of a column, by the column's type.
 ///
@@ -63,13 +63,7 @@ pub(super) fn day(date: &Date) -> String {
 
 /// The number with every digit.
 pub(super) fn number(decimal: Decimal) -> Json {
-    let digits = decimal.to_string();
-    // A decimal is written without an exponent and with a digit on both sides of its point,
-    // which is a JSON number.
-    match digits.parse() {
-        Ok(number) => Json::Number(number),
-        Err(_) => Json::String(digits),
-    }
+    d365::Value::from(decimal).to_json()
 }
 
 impl From<bool> for Value {

@@ -2,7 +2,7 @@
 
 use super::event_of;
 use crate::Event;
-use crate::d365::{BusinessEvent, Date, Decimal, Json, Number};
+use crate::d365::{BusinessEvent, Date, Decimal, Json, Value};
 
 /// Begins a business event of Finance and Operations: `SalesOrderInvoicedBusinessEvent`.
 pub fn business_event(id: &str) -> BusinessEventBuilder {
@@ -41,10 +41,7 @@ impl BusinessEventBuilder {
 
     /// A member that is an amount, with every digit.
     pub fn amount(self, member: &str, amount: Decimal) -> Self {
-        match amount.to_string().parse::<Number>() {
-            Ok(number) => self.set(member, Json::Number(number)),
-            Err(_) => self,
-        }
+        self.set(member, Value::from(amount))
     }
 
     /// A member that is a date, as `/Date(ms)/`.

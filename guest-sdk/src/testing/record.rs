@@ -160,7 +160,10 @@ impl RecordBuilder {
                 ..Pair::default()
             });
         }
-        serde_json::to_vec(&context).unwrap_or_default()
+        match serde_json::to_vec(&context) {
+            Ok(body) => body,
+            Err(error) => panic!("the message cannot be written as JSON: {error}"),
+        }
     }
 
     /// The event that the gateway makes of it.

@@ -103,13 +103,17 @@ fn once(args: &Args) -> anyhow::Result<ExitCode> {
     let mut all_done = true;
     try_all(args, |tried| {
         all_done &= tried.returned.result.is_ok();
-        if args.json {
-            line!("{}", report::json(&tried)?);
-        } else {
+        if !args.json {
             report::print(&tried);
         }
-        if args.expect.is_some() {
-            found.push(report::json(&tried)?);
+        if args.json || args.expect.is_some() {
+            let line = report::json(&tried)?;
+            if args.expect.is_some() {
+                found.push(serde_json::from_str(&line)?);
+            }
+            if args.json {
+                line!("{line}");
+            }
         }
         Ok(())
     })?;

@@ -11,7 +11,7 @@ use wasmparser::{
 };
 use wit_component::StringEncoding;
 
-use crate::contract;
+use crate::contract::{self, HTTP, VERSION};
 
 /// The custom section that holds the text of `plugin.toml`.
 pub const MANIFEST_SECTION: &str = "sluicegate:manifest";
@@ -184,8 +184,8 @@ fn embed_world(module: &mut Vec<u8>, world: &str) -> Result<(), Error> {
     let built = format!(
         "package sluicegate:built;
          world plugin {{
-             include sluicegate:plugin/{world}@0.1.0;
-             import wasi:http/outgoing-handler@0.2.12;
+             include sluicegate:plugin/{world}@{VERSION};
+             import {HTTP};
          }}"
     );
     let package = resolve.push_str("built", &built).map_err(misfit)?;

@@ -131,14 +131,17 @@ impl Runners {
                 }
             };
             let ticket = job.ticket;
-            let started = Instant::now();
+            let started = tracing::enabled!(target: TOLD, tracing::Level::DEBUG);
+            let started = started.then(Instant::now);
             // A defect of the host's must not leave the lane waiting for ever.
             let outcome = catch_unwind(AssertUnwindSafe(|| self.run(&job))).unwrap_or_else(|_| {
                 Outcome::Again {
                     error: "the host panicked around the call".to_owned(),
                 }
             });
-            self.tell(&job, &outcome, started);
+            if let Some(started) = started {
+                self.tell(&job, &outcome, started);
+            }
             // Nobody listens any more when the partition was given up; then nothing of
             // this may count, and nothing does.
             let _ = self.finished.send(Finished {
@@ -152,9 +155,6 @@ impl Runners {
 
     /// For `sluice dev`, which shows each attempt as it ends; else nobody listens.
     fn tell(&self, job: &Job, outcome: &Outcome, started: Instant) {
-        if !tracing::enabled!(target: TOLD, tracing::Level::DEBUG) {
-            return;
-        }
         let Job { call, .. } = job;
         let plugin = &self.generation.manifest().name;
         tracing::debug!(

@@ -14,7 +14,7 @@ pub(super) const SOURCE: &str = "plugin.py";
 /// Where to find the tool, when it is not to be fetched: a folder for `PYTHONPATH`.
 const TOOL: &str = "SLUICE_COMPONENTIZE_PY";
 /// What is fetched where a folder has no requirements.txt.
-const REQUIREMENT: &str = "componentize-py==0.25.1";
+const REQUIREMENT: &str = include_str!("../../../templates/python/requirements.txt");
 
 pub(super) fn build(dir: &Path, manifest: &Manifest) -> anyhow::Result<PathBuf> {
     world::sdk(dir, "python")?;

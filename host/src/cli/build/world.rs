@@ -7,14 +7,11 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use super::super::embedded::{self, SDK, WIT};
+use crate::contract::{HTTP, VERSION};
 use crate::manifest::Manifest;
 
 /// What the world is called, for the tools.
 pub(super) const NAME: &str = "plugin";
-/// The interfaces' version.
-const VERSION: &str = "0.1.0";
-/// Of the interface that a plug-in with `http` gets.
-const HTTP: &str = "wasi:http/outgoing-handler@0.2.12";
 
 /// Writes the world and what it is made of into the plug-in's folder for things that are made,
 /// and gives where.

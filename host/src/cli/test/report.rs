@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
+use serde_json::value::RawValue;
 
 use super::super::output::line;
 use super::Tried;
@@ -26,8 +27,8 @@ fn outcome(result: &Result<(), Failure>) -> (&'static str, Option<String>) {
     (name, Some(failure.to_string()))
 }
 
-/// One event as JSON: what `--json` prints and `--expect` compares.
-pub(super) fn json(tried: &Tried) -> anyhow::Result<Value> {
+/// One event as a line of JSON: what `--json` prints and `--expect` compares.
+pub(super) fn json(tried: &Tried) -> anyhow::Result<String> {
     let Tried {
         place,
         call,
@@ -45,14 +46,14 @@ pub(super) fn json(tried: &Tried) -> anyhow::Result<Value> {
         .collect();
     let mut emitted = Vec::new();
     for one in &returned.staged.emitted {
-        let event: Value = serde_json::from_str(&encode::structured(&one.event))?;
+        let event: Box<RawValue> = serde_json::from_str(&encode::structured(&one.event))?;
         emitted.push(json!({"subject": one.subject, "event": event}));
     }
     let state: Vec<_> = changes
         .iter()
         .map(|(key, old, new)| json!({"key": key, "old": old, "new": new}))
         .collect();
-    Ok(json!({
+    Ok(serde_json::to_string(&json!({
         "event": {
             "id": call.event.id,
             "type": call.event.event_type,
@@ -62,7 +63,7 @@ pub(super) fn json(tried: &Tried) -> anyhow::Result<Value> {
         },
         "outcome": outcome,
         "message": message,
-        "retry_after_ms": retry_after(&returned.result).map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX)),
+        "retry_after_ms": retry_after(&returned.result).map(|after| micros(after) / 1_000),
         "duration_us": micros(returned.duration),
         "duration_ns": u64::try_from(returned.duration.as_nanos()).unwrap_or(u64::MAX),
         "cpu_us": micros(*cpu),
@@ -70,7 +71,7 @@ pub(super) fn json(tried: &Tried) -> anyhow::Result<Value> {
         "logs": logs,
         "emitted": emitted,
         "state": state,
-    }))
+    }))?)
 }
 
 /// One event for people.
