@@ -15,7 +15,9 @@ use futures_util::StreamExt;
 use crate::claim_check;
 use crate::config::{Config, Nats};
 use crate::deployment;
+use crate::journal;
 use crate::leases;
+use crate::operations::audit;
 
 /// The event store.
 pub const EVENTS: &str = "EVENTS";
@@ -173,6 +175,13 @@ pub async fn provision(context: Context, config: &Config) -> Result<Broker, Erro
     let ledger = stream(&context, LEDGER, ledger_config(config)).await?;
     let events = stream(&context, EVENTS, events_config(config)).await?;
     stream(&context, DEADLETTER, dead_letter_config(config)).await?;
+    stream(
+        &context,
+        audit::STREAM,
+        audit::stream_config(config.nats.replicas),
+    )
+    .await?;
+    stream(&context, journal::STREAM, journal::stream_config(config)).await?;
     let claims = claim_check::provision(&context, config).await;
     claims.map_err(|error| Error::Stream {
         stream: claim_check::STREAM,

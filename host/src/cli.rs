@@ -25,6 +25,8 @@ mod test;
 mod touched;
 mod wit;
 
+pub(crate) use self::events::level_name;
+
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};

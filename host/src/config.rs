@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::manifest::{self, Manifest};
 
 mod access;
+pub(crate) mod admin;
 mod gateway;
 mod nats;
 mod outgoing;
@@ -182,8 +183,55 @@ pub enum LedgerMode {
 pub struct Admin {
     /// Where `/healthz`, `/readyz` and `/metrics` are served.
     pub listen: SocketAddr,
-    /// Bearer token; there unless `listen` is a loopback address.
+    /// Bearer token of an operator who is called `operator`; it or a user is there unless
+    /// `listen` is a loopback address.
     pub token: Option<Secret>,
+    /// Served over TLS only.
+    pub tls: Option<AdminTls>,
+    /// Who may look, and who may act.
+    pub users: Vec<User>,
+    /// JSON pointers, `*` for any member, to what viewers do not see of a body.
+    pub mask: Vec<String>,
+}
+
+/// `[admin.tls]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdminTls {
+    /// PEM, leaf first.
+    pub cert: PathBuf,
+    /// PEM.
+    pub key: PathBuf,
+    /// PEM of the authorities whose certificates users show.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// `[[admin.user]]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// By which the audit knows them.
+    pub name: String,
+    /// What they may do.
+    pub role: Role,
+    /// How they show who they are.
+    pub proof: Proof,
+}
+
+/// What a user may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Look, at bodies with `admin.mask` over them.
+    Viewer,
+    /// Look at everything, and act.
+    Operator,
+}
+
+/// How a user shows who they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Proof {
+    /// A bearer token; the console asks for it once.
+    Token(Secret),
+    /// The common name of a certificate of `admin.tls.client_ca`.
+    Certificate(String),
 }
 
 /// `[telemetry]`.
@@ -193,6 +241,21 @@ pub struct Telemetry {
     pub log: LogFormat,
     /// OTLP endpoint. Not used yet.
     pub otlp: Option<String>,
+    /// Which attempts are written down.
+    pub journal: JournalMode,
+    /// Bytes of the stream that they are written down in; the oldest go first.
+    pub journal_max_bytes: u64,
+}
+
+/// Which attempts are written down in the stream JOURNAL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JournalMode {
+    /// Every one.
+    All,
+    /// Those that did not end well.
+    Failures,
+    /// None.
+    Off,
 }
 
 /// Form of the log.
@@ -244,6 +307,9 @@ impl Default for Admin {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9365)),
             token: None,
+            tls: None,
+            users: Vec::new(),
+            mask: Vec::new(),
         }
     }
 }
@@ -253,6 +319,8 @@ impl Default for Telemetry {
         Self {
             log: LogFormat::Text,
             otlp: None,
+            journal: JournalMode::All,
+            journal_max_bytes: 256 << 20,
         }
     }
 }

@@ -6,7 +6,6 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +32,7 @@ use self::understand::{Item, understand};
 use crate::config::{Config, SourceKind};
 use crate::ledger::LEAST_TTL;
 use crate::metrics::Metrics;
+use crate::tls;
 
 mod answer;
 mod body;
@@ -46,7 +46,6 @@ mod serve;
 pub mod source;
 pub mod spool;
 mod store;
-mod tls;
 pub mod understand;
 
 const POST: &str = "POST";
@@ -65,13 +64,8 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A file of `gateway.tls` cannot be used.
-    #[error("gateway.tls: {}: {reason}", path.display())]
-    Tls {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        reason: String,
-    },
+    #[error("gateway.tls: {0}")]
+    Tls(#[from] tls::Error),
     /// The spool cannot be opened.
     #[error("gateway.spool: {0}")]
     Spool(String),
@@ -90,8 +84,14 @@ pub struct Gateway {
 /// # Errors
 /// [`Error::Tls`].
 pub fn check(config: &Config) -> Result<(), Error> {
-    let tls = config.gateway.tls.as_ref().map(tls::acceptor);
-    tls.transpose().map(|_| ())
+    acceptor(config).map(|_| ())
+}
+
+fn acceptor(config: &Config) -> Result<Option<TlsAcceptor>, Error> {
+    let tls = config.gateway.tls.as_ref();
+    Ok(tls
+        .map(|tls| tls::acceptor(&tls.cert, &tls.key, None))
+        .transpose()?)
 }
 
 /// What the requests share.
@@ -123,7 +123,7 @@ impl Gateway {
         let listen_error = |source| Error::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(listen_error)?;
         let address = listener.local_addr().map_err(listen_error)?;
-        let tls = config.gateway.tls.as_ref().map(tls::acceptor).transpose()?;
+        let tls = acceptor(config)?;
         let publisher = Publisher::new(broker, !config.gateway.spool);
         let store = Store::open(config, publisher, metrics.clone(), tracker).await?;
         let mut sources: HashMap<SourceKind, HashMap<String, Source>> = HashMap::new();

@@ -9,6 +9,7 @@ use async_nats::jetstream::Context;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinHandle};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
@@ -17,20 +18,23 @@ use self::deployed::Deployed;
 use self::own::Owning;
 use self::plugins::{News, Plugins};
 use self::start::{Found, check_writable, connect, look};
-use crate::admin;
+use crate::admin::{self, Admin};
 use crate::broker;
 use crate::clock;
 use crate::config::{Config, LedgerMode, Server};
 use crate::gateway::{self, Gateway};
 use crate::health::Health;
+use crate::journal::Journal;
 use crate::leases::{Lease, Leases};
 use crate::ledger::committer::Committer;
 use crate::load;
 use crate::metrics::Metrics;
 use crate::nats_server::{self, NatsServer};
+use crate::operations::replays;
 use crate::plugin::compiler::Compiler;
 use crate::plugin::http;
 use crate::roster::Roster;
+use crate::tls;
 
 mod deployed;
 mod own;
@@ -53,6 +57,9 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// A file of `admin.tls` cannot be used.
+    #[error("admin.tls: {0}")]
+    AdminTls(tls::Error),
     /// The data folder cannot be used.
     #[error("host.data_dir: {} cannot be written", path.display())]
     DataDir {
@@ -110,6 +117,7 @@ struct Shared {
     health: Health,
     metrics: Metrics,
     roster: Roster,
+    journal: Journal,
     tracker: TaskTracker,
     drain: CancellationToken,
     /// Called when the grace time is over: what still waits for the broker is given up.
@@ -132,6 +140,7 @@ impl Host {
                 source,
             })?;
         let address = listener.local_addr().unwrap_or(listen);
+        let admin_tls = admin::acceptor(&config.admin).map_err(Error::AdminTls)?;
         check_writable(&config)?;
         let (nats_server, addresses) = match &config.nats.server {
             Server::Embedded => {
@@ -141,10 +150,13 @@ impl Host {
             }
             Server::Addresses(addresses) => (None, addresses.clone()),
         };
+        let metrics = Metrics::default();
+        let journal = Journal::new(&config, metrics.clone());
         let shared = Shared {
             config: Arc::new(config),
             health: Health::default(),
-            metrics: Metrics::default(),
+            metrics,
+            journal,
             roster: Roster::default(),
             tracker: TaskTracker::new(),
             drain: CancellationToken::new(),
@@ -167,7 +179,7 @@ impl Host {
         let found = look(&shared, compiler).await?;
         let (drain, tracker) = (shared.drain.clone(), shared.tracker.clone());
         let name = shared.config.host.name.clone();
-        let ports = (listener, accepting);
+        let ports = (listener, admin_tls, accepting);
         let main = tracker.spawn(run(shared, found, ports, (nats_server, addresses)));
         tracing::info!(host = name, admin = %address, "sluice is up");
         Ok(Self {
@@ -200,15 +212,25 @@ impl Host {
     }
 }
 
+/// The admin port, what it is secured with, and the gateway.
+type Ports = (TcpListener, Option<TlsAcceptor>, Option<JoinHandle<()>>);
+
 async fn run(
     shared: Shared,
     found: Found,
-    (listener, accepting): (TcpListener, Option<JoinHandle<()>>),
+    (listener, admin_tls, accepting): Ports,
     (mut nats_server, addresses): (Option<NatsServer>, Vec<ServerAddr>),
 ) -> Result<(), Error> {
-    let parts = (shared.health.clone(), shared.metrics.clone());
-    let token = shared.config.admin.token.clone();
-    let serving = admin::serve(listener, parts, token, shared.abort.clone());
+    let config = &shared.config;
+    let admin = Admin::new(
+        &config.admin,
+        &config.host.name,
+        (shared.health.clone(), shared.metrics.clone()),
+        shared.broker.subscribe(),
+        shared.abort.clone(),
+    );
+    let tracker = shared.tracker.clone();
+    let serving = admin::serve(listener, admin_tls, admin, tracker, shared.abort.clone());
     let serving = shared.tracker.spawn(serving);
     let own_server_is_gone = async {
         match &mut nats_server {
@@ -272,6 +294,17 @@ async fn work(
         (shared.health.clone(), shared.metrics.clone()),
         shared.abort.clone(),
     ));
+    shared.tracker.spawn(replays::adopt(
+        broker.context.clone(),
+        format!("host {}, process {}", lease.name, short_id(&lease.id)),
+        shared.drain.clone(),
+    ));
+    let writing = CancellationToken::new();
+    let written = shared
+        .journal
+        .clone()
+        .publish(broker.context.clone(), writing.clone());
+    let written = shared.tracker.spawn(written);
     let goodbye = shared.abort.child_token();
     let mut keeping = shared.tracker.spawn(keeper.run(goodbye.clone()));
     let mut deployed = Deployed::new(shared.clone(), broker.clone(), engine);
@@ -318,7 +351,13 @@ async fn work(
     }
     goodbye.cancel();
     let _ = keeping.await;
+    writing.cancel();
+    let _ = written.await;
     Ok(())
+}
+
+fn short_id(id: &str) -> &str {
+    id.get(..8).unwrap_or(id)
 }
 
 /// What this host says of itself at first.

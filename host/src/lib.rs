@@ -37,6 +37,8 @@ pub mod backoff;
 
 pub mod breaker;
 
+pub mod journal;
+
 pub mod ledger;
 
 pub mod encode;
@@ -70,6 +72,12 @@ pub mod config;
 pub mod broker;
 
 pub mod nats_server;
+
+pub mod tls;
+
+pub mod operations;
+
+pub mod console;
 
 pub mod admin;
 

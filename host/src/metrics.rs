@@ -4,6 +4,7 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -13,11 +14,13 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 use self::declared::Declared;
-pub use self::gateway::SourceMetrics;
+pub use self::gateway::{SourceCounts, SourceMetrics};
+pub use self::latency::{Buckets, Latency};
 pub use self::plugin::{Counted, Counts, PluginMetrics, Standing};
 
 mod declared;
 mod gateway;
+mod latency;
 mod plugin;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -73,12 +76,16 @@ pub struct Metrics {
     reloads: Family<Plugin, Counter>,
     reload_pause: Family<Plugin, Histogram>,
     canaries_taken_back: Family<Plugin, Counter>,
+    journal_left_out: Counter,
     gateway_requests: Family<Answered, Counter>,
     gateway_received: Family<Source, Counter>,
     gateway_published: Family<Source, Counter>,
     gateway_duration: Family<Source, Histogram>,
     spool_events: Gauge,
     spool_bytes: Gauge,
+    /// Beside the histogram, which cannot be read back.
+    latency: Family<Plugin, Latency>,
+    sources: Arc<Mutex<Vec<SourceMetrics>>>,
 }
 
 fn seconds() -> Histogram {
@@ -117,12 +124,15 @@ impl Default for Metrics {
             reloads: all.register("reloads", "Builds that took the place of another one while the plug-in ran", Family::default()),
             reload_pause: all.register_with_unit("reload_pause", "For how long a partition began no call because a build took over", Unit::Seconds, durations()),
             canaries_taken_back: all.register("canaries_taken_back", "Canaries that this host took back because they did worse than the build beside them", Family::default()),
+            journal_left_out: all.register("journal_left_out", "Attempts that were not written down because the broker did not take pages", Counter::default()),
             gateway_requests: all.register("gateway_requests", "Requests that the gateway answered, by status", Family::default()),
             gateway_received: all.register("gateway_events_received", "Events that came in requests of a source", Family::default()),
             gateway_published: all.register("gateway_events_published", "Events of a source that were made durable", Family::default()),
             gateway_duration: all.register_with_unit("gateway_request_duration", "From a request's headers to its answer", Unit::Seconds, durations()),
             spool_events: all.register("gateway_spool_events", "Events on disk that the broker does not have yet", Gauge::default()),
             spool_bytes: all.register_with_unit("gateway_spool_size", "What they take on disk", Unit::Bytes, Gauge::default()),
+            latency: Family::default(),
+            sources: Arc::default(),
             registry: Arc::new(all.into()),
         }
     }
@@ -137,6 +147,11 @@ impl Metrics {
         text
     }
 
+    /// An attempt was not written down.
+    pub fn journal_left_out(&self) {
+        self.journal_left_out.inc();
+    }
+
     /// A commit was answered.
     pub fn committed(&self, deliveries: usize, duration: Duration) {
         self.commit_events
@@ -148,6 +163,20 @@ impl Metrics {
     pub fn spooled(&self, events: u64, bytes: u64) {
         self.spool_events.set(gauge(events));
         self.spool_bytes.set(gauge(bytes));
+    }
+
+    /// Events in the gateway's spool.
+    pub fn spool_events(&self) -> u64 {
+        u64::try_from(self.spool_events.get()).unwrap_or(0)
+    }
+
+    /// What each source of the gateway has sent.
+    pub fn sources(&self) -> Vec<SourceCounts> {
+        self.sources
+            .lock()
+            .iter()
+            .map(SourceMetrics::counts)
+            .collect()
     }
 
     /// A build of the plug-in is in memory until what this gives is dropped.
@@ -194,6 +223,7 @@ impl Metrics {
             dead: outcome("dead"),
             reran: self.reruns.get_or_create(&label).clone(),
             call_duration: self.call_duration.get_or_create(&label).clone(),
+            latency: self.latency.get_or_create(&label).clone(),
             end_to_end: self.end_to_end.get_or_create(&label).clone(),
             lanes_parked: self.lanes_parked.get_or_create(&label).clone(),
             lanes_blocked: self.lanes_blocked.get_or_create(&label).clone(),
@@ -250,6 +280,7 @@ mod tests {
         source.undecodable.inc();
         source.published.inc();
         metrics.spooled(4, 5);
+        metrics.journal_left_out();
         metrics.committed(3, Duration::from_millis(2));
         let text = metrics.text();
         for line in [
@@ -277,6 +308,7 @@ mod tests {
             "sluicegate_gateway_events_published_total{kind=\"fno\",environment=\"contoso\"} 1",
             "sluicegate_gateway_request_duration_seconds_count{kind=\"fno\",environment=\"contoso\"} 1",
             "sluicegate_dead_letters_total{plugin=\"gateway\",reason=\"undecodable\"} 1",
+            "sluicegate_journal_left_out_total 1",
             "sluicegate_gateway_spool_events 4",
             "sluicegate_gateway_spool_size_bytes 5",
         ] {

@@ -24,6 +24,7 @@ use crate::clock;
 use crate::cursor::{Cursor, Delivery, Read};
 use crate::decode::decode;
 use crate::held::{Bodies, Body, Held, Hold};
+use crate::journal::Journal;
 use crate::lane::{LaneId, Lanes};
 use crate::ledger::Ledger;
 use crate::ledger::claim::Claim;
@@ -31,6 +32,7 @@ use crate::ledger::dead_letter::DeadLetter;
 use crate::ledger::message::Retry;
 use crate::ledger::reason::Reason;
 use crate::ledger::staging::Waiting;
+use crate::ledger::subject::PartitionName;
 use crate::ledger::writer::{self, Writer};
 use crate::manifest::Manifest;
 use crate::metrics::{PluginMetrics, Standing};
@@ -75,6 +77,10 @@ pub struct Parts {
     pub max_payload: usize,
     /// Of the plug-in.
     pub metrics: PluginMetrics,
+    /// Where attempts are written down,
+    pub journal: Journal,
+    /// as those of this partition.
+    pub name: PartitionName,
     /// Where tasks and calls are spawned.
     pub tracker: TaskTracker,
 }

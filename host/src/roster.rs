@@ -12,12 +12,23 @@ use tokio_util::sync::CancellationToken;
 use crate::clock;
 use crate::deployment::TakenBack;
 use crate::health::{Health, Partition};
-use crate::metrics::{Counts, Metrics};
+use crate::manifest::{Isolation, Manifest, OnExhausted, Ordering};
+use crate::metrics::{Buckets, Counts, Metrics, SourceCounts};
 use crate::plugin::generation::Generation;
 use crate::rollout::{Canary, Rollout};
 
 /// Where every host is asked for its plug-ins: each answers with an [`Answer`].
 pub const QUESTION: &str = "sluicegate.ask.plugins";
+
+/// What this process takes.
+fn resident_bytes() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = text
+        .split(' ')
+        .nth(1)
+        .and_then(|pages| pages.parse::<u64>().ok());
+    pages.unwrap_or(0) * rustix::param::page_size() as u64
+}
 
 /// What one host says.
 #[derive(Debug, Serialize, Deserialize)]
@@ -30,6 +41,15 @@ pub struct Answer {
     pub plugins: Vec<Entry>,
     /// Files and plug-ins that it does not run, and why.
     pub refused: BTreeMap<String, String>,
+    /// The sources of its gateway, and what they have sent since it was started.
+    #[serde(default)]
+    pub sources: Vec<SourceCounts>,
+    /// Events on its disk that the broker does not have yet.
+    #[serde(default)]
+    pub spool_events: u64,
+    /// Bytes of memory that its process takes; 0 where the system does not say.
+    #[serde(default)]
+    pub memory_bytes: u64,
 }
 
 /// A plug-in as one host runs it.
@@ -60,6 +80,78 @@ pub struct Entry {
     /// What it has done on this host since the host was started, and what it holds now.
     #[serde(flatten)]
     pub counts: Counts,
+    /// From the events' own time to their outcome.
+    #[serde(default)]
+    pub latency: Buckets,
+    /// What it is held to, the config's word over the manifest's.
+    #[serde(default)]
+    pub limits: Option<Limits>,
+}
+
+/// What a plug-in is held to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// `key`, `none` or `strict`.
+    pub ordering: String,
+    /// Calls at a time.
+    pub max_in_flight: usize,
+    /// Shares.
+    pub partitions: u8,
+    /// Of one call.
+    pub timeout_ms: u64,
+    /// Attempts in all.
+    pub max_attempts: u32,
+    /// `dead-letter` or `block-key`.
+    pub on_exhausted: String,
+    /// Bytes of linear memory.
+    pub memory: usize,
+    /// `warm` or `fresh`.
+    pub isolation: String,
+    /// What it hears.
+    pub subjects: Vec<String>,
+    /// Where it may send events.
+    pub emit: Vec<String>,
+    /// Which origins it may call.
+    pub http: Vec<String>,
+}
+
+impl From<&Manifest> for Limits {
+    fn from(manifest: &Manifest) -> Self {
+        let Manifest {
+            subscribe,
+            delivery,
+            retry,
+            limits,
+            capabilities,
+            ..
+        } = manifest;
+        Self {
+            ordering: match delivery.ordering {
+                Ordering::Key => "key",
+                Ordering::None => "none",
+                Ordering::Strict => "strict",
+            }
+            .to_owned(),
+            max_in_flight: delivery.max_in_flight,
+            partitions: delivery.partitions,
+            timeout_ms: u64::try_from(delivery.timeout.as_millis()).unwrap_or(u64::MAX),
+            max_attempts: retry.max_attempts,
+            on_exhausted: match retry.on_exhausted {
+                OnExhausted::DeadLetter => "dead-letter",
+                OnExhausted::BlockKey => "block-key",
+            }
+            .to_owned(),
+            memory: limits.memory,
+            isolation: match limits.isolation {
+                Isolation::Warm => "warm",
+                Isolation::Fresh => "fresh",
+            }
+            .to_owned(),
+            subjects: subscribe.subjects.clone(),
+            emit: capabilities.emit.clone(),
+            http: capabilities.http.clone(),
+        }
+    }
 }
 
 /// The build that runs.
@@ -180,6 +272,8 @@ impl Roster {
                 partitions: partitions(plugin, &|_, state| *state == Partition::Running),
                 carrying_over: partitions(plugin, &is_behind),
                 counts: metrics.plugin(plugin).counts(),
+                latency: metrics.plugin(plugin).latency(),
+                limits: manifest.map(Limits::from),
                 plugin: plugin.clone(),
                 build: build.clone(),
                 canary: canary.map(OnTrial::from),
@@ -193,6 +287,9 @@ impl Roster {
             host_id: host_id.to_owned(),
             plugins: inner.builds.iter().map(entry).collect(),
             refused: readiness.refused,
+            sources: metrics.sources(),
+            spool_events: metrics.spool_events(),
+            memory_bytes: resident_bytes(),
         }
     }
 

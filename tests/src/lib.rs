@@ -34,6 +34,7 @@ pub mod module;
 pub mod outputs;
 pub mod process;
 pub mod proxy;
+pub mod scene;
 pub mod setup;
 pub mod sluice;
 pub mod stage;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow, bail};
 use async_nats::jetstream::Context;
+use serde_json::json;
 
 use super::connect::Target;
 use super::following::{Does, Patience, entry, known, wait};
@@ -15,6 +16,7 @@ use crate::config::Config;
 use crate::deployment::{self, Canary, Components, Wanted, Wish};
 use crate::load;
 use crate::manifest::Manifest;
+use crate::operations::{Who, audit};
 use crate::plugin::engine::Engine;
 use crate::plugin::generation::Generation;
 use crate::roster::Answer;
@@ -62,6 +64,25 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         version,
         at: clock::rfc3339(clock::unix_millis()),
     };
+    // Refused before it is written down that it was done.
+    say(
+        &mut deployment::wish(&context, &plugin).await?,
+        &build,
+        args.canary,
+    )
+    .with_context(|| format!("{plugin} is not deployed"))?;
+    let (action, detail) = match args.canary {
+        Some(percent) => ("canary", json!({ "to": build, "percent": percent })),
+        None => ("deploy", json!({ "to": build })),
+    };
+    audit::record(
+        &context,
+        &Who::at_the_command_line(),
+        action,
+        &plugin,
+        detail,
+    )
+    .await?;
     let (before, after) =
         deployment::change(&context, &plugin, |wish| say(wish, &build, args.canary))
             .await

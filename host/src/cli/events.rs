@@ -6,13 +6,17 @@ use clap::Subcommand;
 
 mod find;
 mod show;
-mod stored;
+mod story;
 mod tail;
+
+pub(crate) use self::story::level_name;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
     /// One event, its body byte for byte.
     Show(show::Args),
+    /// Events of a type, a key, a correlation, a time: the newest first.
+    Find(find::Args),
     /// The newest events, one line each, oldest first.
     Tail(tail::Args),
 }
@@ -20,6 +24,7 @@ pub(super) enum Verb {
 pub(super) async fn run(verb: Verb) -> anyhow::Result<ExitCode> {
     match verb {
         Verb::Show(args) => show::run(args).await,
+        Verb::Find(args) => find::run(args).await,
         Verb::Tail(args) => tail::run(args).await,
     }
 }

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use super::connect::Target;
 use super::output::line;
-use super::plugins::answers;
+use crate::operations::fleet::answers;
 use crate::roster::{Answer, Entry};
 
 /// Between two questions.

@@ -3,8 +3,6 @@
 use std::fmt::Arguments;
 use std::io::{ErrorKind, Write};
 
-use async_nats::HeaderMap;
-
 /// Prints one line to standard output.
 pub(super) fn print(line: Arguments<'_>) {
     let written = writeln!(std::io::stdout().lock(), "{line}");
@@ -24,19 +22,6 @@ fn end(error: &std::io::Error) -> ! {
     }
     // `sluice dlq list | head` has seen enough.
     std::process::exit(i32::from(error.kind() != ErrorKind::BrokenPipe));
-}
-
-/// Every header and each of its values, sorted: the map has no order of its own.
-pub(super) fn sorted(headers: &HeaderMap) -> Vec<(&str, &str)> {
-    let mut sorted: Vec<(&str, &str)> = headers
-        .iter()
-        .flat_map(|(name, values)| {
-            let name: &str = name.as_ref();
-            values.iter().map(move |value| (name, value.as_str()))
-        })
-        .collect();
-    sorted.sort_unstable();
-    sorted
 }
 
 /// `println!`, for a command line whose output may go into a pipe.

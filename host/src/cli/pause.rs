@@ -3,17 +3,13 @@
 use std::process::ExitCode;
 
 use super::following::{About, Does, entry, known, wait};
-use crate::deployment;
+use crate::operations::{Who, fleet};
 
 pub(super) async fn run(args: About, paused: bool) -> anyhow::Result<ExitCode> {
     let context = args.target.connect().await?;
     let plugin = &args.plugin;
     known(&context, plugin).await?;
-    deployment::change(&context, plugin, |wish| {
-        wish.paused = paused;
-        Ok::<(), anyhow::Error>(())
-    })
-    .await?;
+    fleet::pause(&context, &Who::at_the_command_line(), plugin, paused).await?;
     let what = if paused { "paused" } else { "resumed" };
     wait(
         &context,

@@ -1,23 +1,14 @@
 //! `sluice plugins`: asks every host, shows which build of each plug-in runs where.
 
-use std::collections::BTreeSet;
 use std::process::ExitCode;
-use std::time::Duration;
 
-use async_nats::jetstream::Context;
 use clap::Args;
-use futures_util::StreamExt;
-use tokio::time::{Instant, timeout};
 
-use super::connect::{Target, stream};
+use super::connect::Target;
 use super::deploy::short;
-use super::hosts;
 use super::output::line;
-use crate::leases;
-use crate::roster::{Answer, QUESTION};
-
-/// A host that has not answered by then is named.
-const PATIENCE: Duration = Duration::from_secs(2);
+use crate::operations::fleet::{PATIENCE, answers};
+use crate::roster::Answer;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -51,46 +42,6 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
-}
-
-/// What each host says, by its name, and the names of those that say nothing.
-pub(super) async fn answers(context: &Context) -> anyhow::Result<(Vec<Answer>, Vec<String>)> {
-    let bucket = stream(context, leases::STREAM).await?;
-    let rows = hosts::rows(&bucket).await?;
-    let alive = rows.iter().filter(|row| row.alive);
-    let mut silent: BTreeSet<String> = alive.map(|row| row.lease.id.clone()).collect();
-    let mut answers = ask(context, &mut silent).await?;
-    answers.sort_by(|one, other| (&one.host, &one.host_id).cmp(&(&other.host, &other.host_id)));
-    let rows = rows
-        .into_iter()
-        .filter(|row| silent.contains(&row.lease.id));
-    Ok((answers, rows.map(|row| row.lease.name).collect()))
-}
-
-/// The answers of all hosts; those that have answered are taken out of `silent`.
-async fn ask(context: &Context, silent: &mut BTreeSet<String>) -> anyhow::Result<Vec<Answer>> {
-    let client = context.client();
-    let inbox = client.new_inbox();
-    let mut incoming = client.subscribe(inbox.clone()).await?;
-    client
-        .publish_with_reply(QUESTION, inbox, "".into())
-        .await?;
-    let end = Instant::now() + PATIENCE;
-    let mut answers = Vec::new();
-    while !silent.is_empty() {
-        let left = end.saturating_duration_since(Instant::now());
-        let Ok(Some(message)) = timeout(left, incoming.next()).await else {
-            break;
-        };
-        // Nobody listens at all: the server says so with an empty message.
-        if message.payload.is_empty() {
-            continue;
-        }
-        let answer: Answer = serde_json::from_slice(&message.payload)?;
-        silent.remove(&answer.host_id);
-        answers.push(answer);
-    }
-    Ok(answers)
 }
 
 fn show(answers: &[Answer]) -> anyhow::Result<()> {

@@ -1,12 +1,12 @@
-//! Takes the raw tables that open a port, gives who may use it: gateway, admin, secrets.
+//! Takes the raw tables that open a port, gives who may use it: gateway, secrets.
 
 use std::net::SocketAddr;
 
 use toml::Spanned;
 
-use super::raw::{RawAdmin, RawAuth, RawGateway, RawGatewaySource, RawGatewayTls};
+use super::raw::{RawAuth, RawGateway, RawGatewaySource, RawGatewayTls};
 use super::resolve::{File, is_token};
-use super::{Admin, Auth, Error, Gateway, GatewaySource, GatewayTls, Place, Secret, SourceKind};
+use super::{Auth, Error, Gateway, GatewaySource, GatewayTls, Place, Secret, SourceKind};
 use crate::manifest::document::{Leaf, List};
 use crate::manifest::section::Section;
 
@@ -152,23 +152,6 @@ impl File<'_> {
         Ok(Auth::Key { place, key })
     }
 
-    pub(super) fn admin(&self, raw: &RawAdmin) -> Result<Admin, Error> {
-        let section = self.section("[admin]");
-        let admin = Admin {
-            listen: listen(section, &raw.listen)?.unwrap_or(Admin::default().listen),
-            token: self.secret(
-                section,
-                ("token", &raw.token),
-                ("token_file", &raw.token_file),
-            )?,
-        };
-        if !admin.listen.ip().is_loopback() && admin.token.is_none() {
-            let reason = "found an address that others can reach and no token; set token = \"${NAME}\" or token_file, or listen on 127.0.0.1";
-            return Err(section.rule("listen", raw.listen.as_ref(), reason).into());
-        }
-        Ok(admin)
-    }
-
     /// A secret from a variable, or the first line of a file. Not from the text itself:
     /// that is copied, shown and committed.
     pub(super) fn secret(
@@ -216,6 +199,6 @@ impl File<'_> {
     }
 }
 
-fn listen(section: Section<'_>, leaf: &Leaf) -> Result<Option<SocketAddr>, Error> {
+pub(super) fn listen(section: Section<'_>, leaf: &Leaf) -> Result<Option<SocketAddr>, Error> {
     Ok(section.parsed("listen", leaf, LISTEN, |text| text.parse().ok())?)
 }

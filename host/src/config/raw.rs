@@ -165,6 +165,28 @@ pub(super) struct RawAdmin {
     pub(super) listen: Leaf,
     pub(super) token: Leaf,
     pub(super) token_file: Leaf,
+    pub(super) tls: Option<Spanned<RawAdminTls>>,
+    #[serde(default)]
+    pub(super) user: Vec<Spanned<RawUser>>,
+    pub(super) mask: List,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawAdminTls {
+    pub(super) cert: Leaf,
+    pub(super) key: Leaf,
+    pub(super) client_ca: Leaf,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawUser {
+    pub(super) name: Leaf,
+    pub(super) role: Leaf,
+    pub(super) token: Leaf,
+    pub(super) token_file: Leaf,
+    pub(super) certificate: Leaf,
 }
 
 #[derive(Deserialize, Default)]
@@ -172,6 +194,8 @@ pub(super) struct RawAdmin {
 pub(super) struct RawTelemetry {
     pub(super) log: Leaf,
     pub(super) otlp: Leaf,
+    pub(super) journal: Leaf,
+    pub(super) journal_max_bytes: Leaf,
 }
 
 #[derive(Deserialize, Default)]

@@ -11,8 +11,8 @@ use super::raw::{
     RawConfig, RawEvents, RawHost, RawLedger, RawNats, RawOverride, RawStreamSource, RawTelemetry,
 };
 use super::{
-    Config, DAY, Error, Events, Host, Ledger, LedgerMode, LogFormat, Nats, Override, Server,
-    StreamSource, Telemetry, Tls,
+    Config, DAY, Error, Events, Host, JournalMode, Ledger, LedgerMode, LogFormat, Nats, Override,
+    Server, StreamSource, Telemetry, Tls,
 };
 use crate::manifest::document::{Document, Leaf, Lookup};
 use crate::manifest::section::Section;
@@ -243,9 +243,26 @@ impl File<'_> {
                 (is_http && has_host).then(|| text.to_owned())
             },
         )?;
+        let default = Telemetry::default();
+        let modes = [
+            ("all", JournalMode::All),
+            ("failures", JournalMode::Failures),
+            ("off", JournalMode::Off),
+        ];
         Ok(Telemetry {
-            log: log.unwrap_or(LogFormat::Text),
+            log: log.unwrap_or(default.log),
             otlp,
+            journal: section
+                .choice("journal", &raw.journal, &modes)?
+                .unwrap_or(default.journal),
+            journal_max_bytes: section
+                .size(
+                    "journal_max_bytes",
+                    &raw.journal_max_bytes,
+                    "256MiB",
+                    1 << 20..=1 << 50,
+                )?
+                .unwrap_or(default.journal_max_bytes),
         })
     }
 

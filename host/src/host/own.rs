@@ -263,6 +263,8 @@ impl Owning {
             ledger_stream: broker.ledger.clone(),
             max_payload: broker.max_payload(),
             metrics: shared.metrics.plugin(&name.plugin),
+            journal: shared.journal.clone(),
+            name: name.clone(),
             tracker: shared.tracker.clone(),
         };
         tracing::info!(

@@ -41,6 +41,10 @@ pub const REPLAY: &str = "Sluice-Replay";
 pub const BLOCKS: &str = "Sluice-Blocks";
 /// On a message that lets a key go on: the dead letter that was thrown away.
 pub const DISCARD: &str = "Sluice-Discard";
+/// On a dead letter whose body an operator has edited: the one that it took the place of.
+pub const EDITED: &str = "Sluice-Edited";
+/// And who that was.
+pub const EDITED_BY: &str = "Sluice-Edited-By";
 /// The body did not fit beside the facts: it still stands in EVENTS, at `Sluice-Sequence`.
 pub const BODY_OMITTED: &str = "Sluice-Body-Omitted";
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
+use serde::{Deserialize, Serialize};
 
 use super::{Answered, Metrics, PluginReason, Source};
 use crate::gateway::outgoing::GATEWAY;
@@ -44,7 +45,7 @@ impl Metrics {
             environment: environment.to_owned(),
             status: ACCEPTED,
         });
-        SourceMetrics {
+        let metrics = SourceMetrics {
             accepted: accepted.clone(),
             received: self.gateway_received.get_or_create(&label).clone(),
             undecodable: self.dead_letters.get_or_create(&undecodable).clone(),
@@ -52,11 +53,35 @@ impl Metrics {
             duration: self.gateway_duration.get_or_create(&label).clone(),
             requests: self.gateway_requests.clone(),
             label,
-        }
+        };
+        self.sources.lock().push(metrics.clone());
+        metrics
     }
 }
 
+/// What a source has sent to this host since it was started.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SourceCounts {
+    /// `dataverse`, `fno`, …
+    pub kind: String,
+    /// Its environment.
+    pub environment: String,
+    /// Events that came in.
+    pub received: u64,
+    /// Events that were made durable.
+    pub published: u64,
+}
+
 impl SourceMetrics {
+    pub(super) fn counts(&self) -> SourceCounts {
+        SourceCounts {
+            kind: self.label.kind.to_owned(),
+            environment: self.label.environment.clone(),
+            received: self.received.get(),
+            published: self.published.get(),
+        }
+    }
+
     /// A request was answered.
     pub fn answered(&self, status: u16, duration: Duration) {
         self.duration.observe(duration.as_secs_f64());

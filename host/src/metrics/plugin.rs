@@ -8,7 +8,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-use super::{Plugin, PluginReason, gauge};
+use super::{Buckets, Latency, Plugin, PluginReason, gauge};
 use crate::ledger::reason::Reason;
 
 /// The metrics of one plug-in.
@@ -28,6 +28,7 @@ pub struct PluginMetrics {
     pub(super) dead: Counter,
     pub(super) call_duration: Histogram,
     pub(super) end_to_end: Histogram,
+    pub(super) latency: Latency,
     pub(super) lanes_parked: Gauge,
     pub(super) lanes_blocked: Gauge,
     pub(super) events_blocked: Gauge,
@@ -43,6 +44,7 @@ impl PluginMetrics {
     /// From the event's time to its outcome.
     pub fn handled_after(&self, latency: Duration) {
         self.end_to_end.observe(latency.as_secs_f64());
+        self.latency.observe(latency);
     }
 
     /// A delivery was dead-lettered.
@@ -60,6 +62,11 @@ impl PluginMetrics {
         self.reload_pause.observe(pause.as_secs_f64());
     }
 
+    /// From the events' own time to their outcome.
+    pub fn latency(&self) -> Buckets {
+        self.latency.counts()
+    }
+
     /// All of it, as it stands now.
     pub fn counts(&self) -> Counts {
         Counts {
@@ -71,6 +78,7 @@ impl PluginMetrics {
             parked: self.lanes_parked.get(),
             blocked: self.lanes_blocked.get(),
             lag: self.lag.get(),
+            circuits_open: self.circuits_open.get(),
             memory_bytes: self.memory.get(),
         }
     }
@@ -112,6 +120,9 @@ pub struct Counts {
     pub blocked: i64,
     /// Events in the store that were not read yet.
     pub lag: i64,
+    /// Partitions whose circuit is open.
+    #[serde(default)]
+    pub circuits_open: i64,
     /// Linear memory of the instance that was called last.
     pub memory_bytes: i64,
 }

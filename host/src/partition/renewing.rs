@@ -71,8 +71,13 @@ impl Parts {
         ledger: &Arc<Ledger>,
         finished: UnboundedSender<Finished>,
     ) -> Arc<Runners> {
+        let (generation, canary) = &build;
+        let manifest = generation.manifest();
+        let digests = (manifest.version.as_str(), generation.digest());
+        let journal = self.journal.writer(&self.name, digests, canary.is_some());
         Runners::new(
             build,
+            journal,
             Arc::clone(ledger),
             self.metrics.clone(),
             finished,

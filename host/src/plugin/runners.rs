@@ -7,16 +7,20 @@
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
+use tracing::Level;
 
 use super::call::Returned;
 use super::generation::Generation;
 use super::instance::Call;
 use super::store::Staged;
+use crate::clock;
+use crate::journal::{self, Attempt};
 use crate::ledger::inbox::InboxId;
 use crate::ledger::staging::Accepted;
 use crate::ledger::{Effects, Ledger};
@@ -46,6 +50,33 @@ pub struct Job {
     pub call: Call,
 }
 
+/// What is told of a call: what it said, and subject and id of what it emitted.
+#[derive(Debug, Default)]
+struct Told {
+    lines: Vec<(u8, String)>,
+    emitted: Vec<(String, String)>,
+}
+
+impl Told {
+    fn of(staged: &Staged) -> Self {
+        let level = |level: Level| match level {
+            Level::ERROR => 1,
+            Level::WARN => 2,
+            Level::INFO => 3,
+            Level::DEBUG => 4,
+            Level::TRACE => 5,
+        };
+        let lines = staged.said.lines.iter();
+        let emitted = staged.emitted.iter();
+        Self {
+            lines: lines.map(|(at, line)| (level(*at), line.clone())).collect(),
+            emitted: emitted
+                .map(|one| (one.subject.clone(), one.event.id.clone()))
+                .collect(),
+        }
+    }
+}
+
 /// A delivery after its call.
 #[derive(Debug)]
 pub struct Finished {
@@ -69,6 +100,7 @@ struct Queue {
 pub struct Runners {
     generation: Arc<Generation>,
     canary: Option<Arc<Canary>>,
+    journal: journal::Writer,
     ledger: Arc<Ledger>,
     metrics: PluginMetrics,
     queue: Mutex<Queue>,
@@ -82,6 +114,7 @@ impl Runners {
     /// channel needs no bound: it holds no more than the deliveries that are in flight.
     pub fn new(
         (generation, canary): (Arc<Generation>, Option<Arc<Canary>>),
+        journal: journal::Writer,
         ledger: Arc<Ledger>,
         metrics: PluginMetrics,
         finished: UnboundedSender<Finished>,
@@ -92,6 +125,7 @@ impl Runners {
         Arc::new(Self {
             generation,
             canary,
+            journal,
             ledger,
             metrics,
             queue: Mutex::default(),
@@ -131,16 +165,18 @@ impl Runners {
                 }
             };
             let ticket = job.ticket;
-            let started = tracing::enabled!(target: TOLD, tracing::Level::DEBUG);
-            let started = started.then(Instant::now);
+            let (started, began) = (Instant::now(), clock::unix_millis());
+            let mut told = Told::default();
             // A defect of the host's must not leave the lane waiting for ever.
-            let outcome = catch_unwind(AssertUnwindSafe(|| self.run(&job))).unwrap_or_else(|_| {
-                Outcome::Again {
+            let outcome = catch_unwind(AssertUnwindSafe(|| self.run(&job, &mut told)))
+                .unwrap_or_else(|_| Outcome::Again {
                     error: "the host panicked around the call".to_owned(),
-                }
-            });
-            if let Some(started) = started {
+                });
+            if tracing::enabled!(target: TOLD, tracing::Level::DEBUG) {
                 self.tell(&job, &outcome, started);
+            }
+            if self.journal.wants(&outcome) {
+                self.write_down(&job, &outcome, told, (began, started.elapsed()));
             }
             // Nobody listens any more when the partition was given up; then nothing of
             // this may count, and nothing does.
@@ -164,16 +200,22 @@ impl Runners {
         );
     }
 
-    /// Where what was emitted goes, if somebody listens.
-    fn subjects(&self, staged: &Staged) -> Vec<String> {
-        if !tracing::enabled!(target: EMITTED, tracing::Level::DEBUG) {
-            return Vec::new();
-        }
-        let emitted = staged.emitted.iter();
-        emitted.map(|one| one.subject.clone()).collect()
+    /// For the event's story.
+    fn write_down(&self, job: &Job, outcome: &Outcome, told: Told, (began, took): (u64, Duration)) {
+        let attempt = Attempt {
+            sequence: job.call.sequence,
+            attempt: job.call.attempt,
+            began,
+            micros: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+            ended: outcome.into(),
+            error: outcome.error().to_owned(),
+            lines: told.lines,
+            emitted: told.emitted,
+        };
+        self.journal.record(&attempt.bounded());
     }
 
-    fn run(&self, job: &Job) -> Outcome {
+    fn run(&self, job: &Job, told: &mut Told) -> Outcome {
         for _ in 0..MAX_RERUNS {
             if self.ledger.is_finished(&job.inbox) {
                 self.ledger.duplicate(job.call.sequence, job.written_down);
@@ -186,10 +228,10 @@ impl Runners {
                 memory,
             } = self.generation.call(&job.call, self.ledger.state());
             self.metrics.called(duration, memory);
+            *told = Told::of(&staged);
             if let Err(failure) = result {
                 return outcome::of(failure);
             }
-            let told = self.subjects(&staged);
             let effects = Effects {
                 reads: staged.reads,
                 writes: staged.writes,
@@ -205,7 +247,7 @@ impl Runners {
                 .accept(sequence, job.inbox, written_down, effects)
             {
                 Accepted::Yes => {
-                    for subject in told {
+                    for (subject, _) in &told.emitted {
                         let plugin = &self.generation.manifest().name;
                         tracing::debug!(target: EMITTED, %plugin, subject, "emitted");
                     }

@@ -1,29 +1,29 @@
-//! Takes the ledger's records, gives the keys that wait for an operator, and lets one go on.
-
-use std::collections::HashMap;
+//! `sluice dlq blocked|unblock`: takes the keys that wait for an operator, shows them, lets one go on.
 
 use anyhow::{Context as _, bail};
-use async_nats::jetstream::Context;
 use clap::Args;
-use serde::Serialize;
+use serde_json::json;
 
-use super::{Filter, replay};
-use crate::broker::LEDGER;
-use crate::cli::connect::{Target, stream};
+use crate::cli::connect::Target;
 use crate::cli::output::line;
 use crate::clock;
-use crate::encode;
-use crate::event::{AttributeValue, Event};
-use crate::ledger::dead_letter as facts;
-use crate::ledger::message::Retry;
-use crate::ledger::subject::{self, PartitionName};
-use crate::ledger::waiting;
-
-const SOURCE: &str = "/sluicegate/dlq";
-const DISCARDED: &str = "sluicegate.dead-letter.discarded";
+use crate::operations::blocked::{let_go_on, read};
+use crate::operations::{Who, audit};
 
 #[derive(Debug, Args)]
-pub(crate) struct Unblock {
+pub(in crate::cli) struct Blocked {
+    /// Of this plug-in only.
+    #[arg(long)]
+    plugin: Option<String>,
+    #[command(flatten)]
+    target: Target,
+    /// A JSON array.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Unblock {
     /// Its plug-in.
     plugin: String,
     /// The key, as `blocked` shows it.
@@ -32,70 +32,14 @@ pub(crate) struct Unblock {
     target: Target,
 }
 
-/// A key whose events wait.
-#[derive(Debug, Serialize)]
-pub(super) struct BlockedKey {
-    plugin: String,
-    partition: u8,
-    key: String,
-    /// The place in EVENTS of the event that it waits for.
-    sequence: u64,
-    /// The dead letter to replay or discard; none when it is gone.
-    dead_letter: Option<u64>,
-    /// Its reason.
-    reason: Option<String>,
-    /// When its last attempt ended.
-    since: Option<String>,
-    /// Events behind it that were read.
-    waiting: usize,
-}
-
-/// Those of one plug-in, or all.
-pub(super) async fn read(
-    context: &Context,
-    plugin: Option<&str>,
-) -> anyhow::Result<Vec<BlockedKey>> {
-    let ledger = stream(context, LEDGER).await?;
-    let waiting = waiting::read(&ledger, &subject::retries(plugin)).await?;
-    let mut behind: HashMap<(&PartitionName, &str), usize> = HashMap::new();
-    for ((name, _), retry) in &waiting {
-        if !retry.blocked {
-            *behind.entry((name, &retry.key)).or_default() += 1;
-        }
-    }
-    let filter = Filter {
-        plugin: plugin.map(str::to_owned),
-        reason: None,
-    };
-    let letters = super::read(context, &filter).await?;
-    let letters: HashMap<_, _> = letters
-        .iter()
-        .filter_map(|letter| Some(((letter.plugin.as_str(), letter.blocks?), letter)))
-        .collect();
-    let blocked = waiting.iter().filter(|(_, retry)| retry.blocked);
-    let key = |((name, sequence), retry): (&(PartitionName, u64), &Retry)| {
-        let letter = letters.get(&(name.plugin.as_str(), *sequence));
-        let behind = behind.get(&(name, retry.key.as_str()));
-        BlockedKey {
-            plugin: name.plugin.clone(),
-            partition: name.partition,
-            key: retry.key.clone(),
-            sequence: *sequence,
-            dead_letter: letter.map(|letter| letter.id),
-            reason: letter.map(|letter| letter.reason.clone()),
-            since: letter.map(|letter| letter.last_time.clone()),
-            waiting: behind.copied().unwrap_or_default(),
-        }
-    };
-    Ok(blocked.map(key).collect())
-}
-
-pub(super) fn show(keys: &[BlockedKey], json: bool) -> anyhow::Result<()> {
-    if json {
-        line!("{}", serde_json::to_string(keys)?);
+pub(super) async fn blocked(args: Blocked) -> anyhow::Result<()> {
+    let context = args.target.connect().await?;
+    let keys = read(&context, args.plugin.as_deref()).await?;
+    if args.json {
+        line!("{}", serde_json::to_string(&keys)?);
         return Ok(());
     }
-    for key in keys {
+    for key in &keys {
         let waits_for = match (key.dead_letter, &key.since) {
             (Some(id), Some(since)) => format!("dead letter {id}, since {since}"),
             (Some(id), None) => format!("dead letter {id}"),
@@ -113,52 +57,27 @@ pub(super) fn show(keys: &[BlockedKey], json: bool) -> anyhow::Result<()> {
 }
 
 /// Lets the key go on without its dead letter.
-pub(super) async fn unblock(one: &Unblock) -> anyhow::Result<()> {
-    let context = one.target.connect().await?;
-    let keys = read(&context, Some(&one.plugin)).await?;
-    let found = keys.iter().find(|blocked| blocked.key == one.key);
+pub(super) async fn unblock(args: Unblock) -> anyhow::Result<()> {
+    let Unblock {
+        plugin,
+        key,
+        target,
+    } = &args;
+    let context = target.connect().await?;
+    let keys = read(&context, Some(plugin)).await?;
+    let found = keys.iter().find(|blocked| blocked.key == *key);
     let found = found.with_context(|| {
-        format!(
-            "no key {:?} of {} is blocked; `sluice dlq blocked` shows those that are",
-            one.key, one.plugin
-        )
+        format!("no key {key:?} of {plugin} is blocked; `sluice dlq blocked` shows those that are")
     })?;
     if let Some(id) = found.dead_letter {
         bail!(
             "it waits for dead letter {id}: `sluice dlq replay {id}` or `sluice dlq discard {id}`"
         );
     }
+    let who = Who::at_the_command_line();
+    audit::record(&context, &who, "unblock", plugin, json!({ "key": key })).await?;
     let about = format!("unblock {}", clock::unix_millis());
-    let place = found.sequence;
-    let_go_on(&context, &one.plugin, &one.key, place, &about).await?;
-    line!("{} of {} goes on", one.key, one.plugin);
+    let_go_on(&context, plugin, key, found.sequence, &about).await?;
+    line!("{key} of {plugin} goes on");
     Ok(())
-}
-
-/// Tells the plug-in's owner that the key goes on without the event in this place; gives
-/// where that stands in the store. `about` tells one such message from another.
-pub(super) async fn let_go_on(
-    context: &Context,
-    plugin: &str,
-    key: &str,
-    place: u64,
-    about: &str,
-) -> anyhow::Result<u64> {
-    let event = Event {
-        id: format!("{plugin} {place} {about}"),
-        source: SOURCE.to_owned(),
-        event_type: DISCARDED.to_owned(),
-        time: Some(clock::rfc3339(clock::unix_millis())),
-        extensions: vec![(
-            "partitionkey".to_owned(),
-            AttributeValue::Text(key.to_owned()),
-        )],
-        ..Event::default()
-    };
-    let id = format!("discard {}", event.id);
-    let (mut headers, body) = encode::binary(event);
-    headers.insert("Nats-Msg-Id", id);
-    headers.insert(facts::BLOCKS, place.to_string());
-    headers.insert(facts::DISCARD, about);
-    replay::store(context, replay::subject(plugin, key), headers, body).await
 }

@@ -3,14 +3,13 @@
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
-use async_nats::jetstream::stream::{RawMessageErrorKind, Stream};
+use anyhow::Context as _;
 
-use super::stored::Stored;
-use super::{find, stored};
+use super::story;
 use crate::broker::EVENTS;
 use crate::cli::connect::{Target, stream};
 use crate::cli::output::{bytes, line};
+use crate::operations::history::{self, Stored, find};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {
@@ -28,6 +27,9 @@ pub(in crate::cli) struct Args {
     /// The body and not a byte more.
     #[arg(long)]
     data: bool,
+    /// Who attempted it and how that ended, what it emitted, what it comes of.
+    #[arg(long, conflicts_with = "data")]
+    story: bool,
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
@@ -38,7 +40,8 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             .parse()
             .with_context(|| format!("{} is no sequence", args.event))?
     } else {
-        let found = find::by_id(&events, &args.event, &args.subject).await?;
+        let anywhere = (u64::MAX, u64::MAX);
+        let found = find::by_id(&events, &args.event, &args.subject, anywhere).await?;
         found.with_context(|| {
             format!(
                 "there is no event {} on {}; `sluice events tail` shows the newest",
@@ -46,14 +49,18 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             )
         })?
     };
-    let message = match events.get_raw_message(sequence).await {
-        Ok(message) => message,
-        Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => {
-            bail!("{}", missing(&events, sequence).await)
+    let stored = history::one(&context, &events, sequence).await?;
+    if stored.is_body_gone {
+        eprintln!("note: the body of event {sequence} is not in the object store any more");
+    }
+    if args.story {
+        let story = history::story(&context, &events, &stored).await?;
+        match args.json {
+            true => line!("{}", serde_json::to_string(&story)?),
+            false => story::show(&story),
         }
-        Err(error) => return Err(error).context("EVENTS cannot be read"),
-    };
-    let stored = Stored::read(&context, message).await?;
+        return Ok(ExitCode::SUCCESS);
+    }
     if let Err(error) = &stored.event {
         eprintln!("note: message {sequence} is no CloudEvent, shown as it is: {error}");
     }
@@ -61,7 +68,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn show(stored: &stored::Stored, args: &Args) -> anyhow::Result<()> {
+fn show(stored: &Stored, args: &Args) -> anyhow::Result<()> {
     if args.json {
         line!("{}", stored.json()?);
         return Ok(());
@@ -80,14 +87,4 @@ fn show(stored: &stored::Stored, args: &Args) -> anyhow::Result<()> {
         line!("");
     }
     Ok(())
-}
-
-async fn missing(events: &Stream, sequence: u64) -> String {
-    match find::ends(events).await {
-        Ok((first, last)) if first <= last => {
-            format!("there is no event {sequence}; EVENTS holds {first} to {last}, with gaps")
-        }
-        Ok(_) => format!("there is no event {sequence}; EVENTS is empty"),
-        Err(_) => format!("there is no event {sequence}"),
-    }
 }

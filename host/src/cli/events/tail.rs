@@ -5,11 +5,10 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use futures_util::StreamExt as _;
 
-use super::find;
-use super::stored::Stored;
 use crate::broker::EVENTS;
 use crate::cli::connect::{Target, stream};
 use crate::cli::output::line;
+use crate::operations::history::{Stored, find};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {

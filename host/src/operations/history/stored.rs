@@ -10,22 +10,29 @@ use chrono::{DateTime, SecondsFormat};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::{Error, sorted};
 use crate::claim_check;
-use crate::cli::output::sorted;
 use crate::decode::{self, decode};
 use crate::encode;
 use crate::event::{CORE, Event};
 
 /// A message, and what it says when it says anything.
 #[derive(Debug)]
-pub(super) struct Stored {
-    pub(super) sequence: u64,
-    pub(super) subject: String,
+pub struct Stored {
+    /// In the event store.
+    pub sequence: u64,
+    /// On which it stands.
+    pub subject: String,
     /// When the broker took it, RFC 3339.
-    pub(super) stored: String,
-    pub(super) headers: HeaderMap,
-    pub(super) payload: Bytes,
-    pub(super) event: Result<Event, decode::Error>,
+    pub stored: String,
+    /// All of them.
+    pub headers: HeaderMap,
+    /// All of it.
+    pub payload: Bytes,
+    /// What it says, or why it says nothing.
+    pub event: Result<Event, decode::Error>,
+    /// It was too big for the message, and is not in the object store any more.
+    pub is_body_gone: bool,
 }
 
 #[derive(Serialize)]
@@ -47,7 +54,10 @@ struct Undecodable<'a> {
 
 impl Stored {
     /// A message that was asked for by its sequence.
-    pub(super) async fn read(context: &Context, message: StreamMessage) -> anyhow::Result<Self> {
+    ///
+    /// # Errors
+    /// When the object store that has its body does not answer.
+    pub async fn read(context: &Context, message: StreamMessage) -> Result<Self, Error> {
         let StreamMessage {
             subject,
             sequence,
@@ -62,18 +72,22 @@ impl Stored {
             event: decode(Some(&headers), &payload),
             headers,
             payload,
+            is_body_gone: false,
         };
         stored.redeem(context).await?;
         Ok(stored)
     }
 
     /// A message that a consumer gave.
-    pub(super) async fn of(
+    ///
+    /// # Errors
+    /// As [`Stored::read`].
+    pub async fn of(
         context: &Context,
         message: &async_nats::jetstream::Message,
-    ) -> anyhow::Result<Self> {
+    ) -> Result<Self, Error> {
         let info = message.info().map_err(|error| {
-            anyhow::anyhow!("a message without its place in the store: {error}")
+            Error::Events(format!("a message without its place in the store: {error}"))
         })?;
         let mut stored = Self {
             sequence: info.stream_sequence,
@@ -82,32 +96,31 @@ impl Stored {
             event: decode(message.headers.as_ref(), &message.payload),
             headers: message.headers.clone().unwrap_or_default(),
             payload: message.payload.clone(),
+            is_body_gone: false,
         };
         stored.redeem(context).await?;
         Ok(stored)
     }
 
     /// Puts the body back that was too big for the message.
-    async fn redeem(&mut self, context: &Context) -> anyhow::Result<()> {
+    async fn redeem(&mut self, context: &Context) -> Result<(), Error> {
         let name = claim_check::taken_out(&self.headers).filter(|_| self.payload.is_empty());
         let Some(name) = name else {
             return Ok(());
         };
-        match claim_check::get(context, name).await? {
+        let body = claim_check::get(context, name).await;
+        match body.map_err(|error| Error::Body(error.to_string()))? {
             Some(body) => {
                 self.event = decode(Some(&self.headers), &body);
                 self.payload = body;
             }
-            None => eprintln!(
-                "note: the body of event {} is not in the object store any more",
-                self.sequence
-            ),
+            None => self.is_body_gone = true,
         }
         Ok(())
     }
 
     /// The event's data; of a message that does not decode, all of its payload.
-    pub(super) fn body(&self) -> &[u8] {
+    pub fn body(&self) -> &[u8] {
         match &self.event {
             Ok(event) => event.data.as_deref().unwrap_or_default(),
             Err(_) => &self.payload,
@@ -115,7 +128,7 @@ impl Stored {
     }
 
     /// Every attribute; of a message that does not decode, every header.
-    pub(super) fn attributes(&self) -> Vec<(&str, String)> {
+    pub fn attributes(&self) -> Vec<(&str, String)> {
         let Ok(event) = &self.event else {
             return sorted(&self.headers)
                 .into_iter()
@@ -130,7 +143,10 @@ impl Stored {
     }
 
     /// One line of JSON.
-    pub(super) fn json(&self) -> anyhow::Result<String> {
+    ///
+    /// # Errors
+    /// None that could be thought of.
+    pub fn json(&self) -> Result<String, serde_json::Error> {
         let json = Json {
             sequence: self.sequence,
             subject: &self.subject,
@@ -149,7 +165,7 @@ impl Stored {
     }
 }
 
-fn rfc3339(unix_nanos: i128) -> String {
+pub(super) fn rfc3339(unix_nanos: i128) -> String {
     let nanos = i64::try_from(unix_nanos).unwrap_or_default();
     DateTime::from_timestamp_nanos(nanos).to_rfc3339_opts(SecondsFormat::AutoSi, true)
 }

@@ -1,0 +1,81 @@
+//! Takes the dead letters' stream, gives all letters in short, read again only when they have changed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::jetstream::Context;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use super::fault::Fault;
+use crate::operations::letters::{self, Conditions, Summary};
+
+/// Numbers that are looked back at: of more letters the console shows the newest, and the
+/// command line all.
+pub(super) const MOST: u64 = 100_000;
+/// While letters go one after another, all are read anew only so often.
+const AGAIN: Duration = Duration::from_secs(3);
+
+/// What was read last.
+#[derive(Debug, Default)]
+pub(super) struct Shelf {
+    read: Mutex<Option<Read>>,
+}
+
+#[derive(Debug, Clone)]
+struct Read {
+    at: Instant,
+    messages: u64,
+    last: u64,
+    letters: Arc<Vec<Summary>>,
+}
+
+impl Shelf {
+    /// The letters, oldest first.
+    pub(super) async fn letters(&self, context: &Context) -> Result<Arc<Vec<Summary>>, Fault> {
+        let mut read = self.read.lock().await;
+        let stream = letters::stream(context).await?;
+        let (messages, last) = {
+            let state = &stream.cached_info().state;
+            (state.messages, state.last_sequence)
+        };
+        let before = read.take();
+        let came = before.as_ref().map(|read| last.saturating_sub(read.last));
+        let all = match before {
+            Some(before) if before.messages == messages && before.last == last => {
+                let letters = Arc::clone(&before.letters);
+                *read = Some(before);
+                return Ok(letters);
+            }
+            // Nothing went: what is new stands behind what is known.
+            Some(before) if came.is_some_and(|came| before.messages + came == messages) => {
+                let new = letters::all(&stream, &Conditions::default(), before.last + 1).await?;
+                let mut all = Arc::unwrap_or_clone(before.letters);
+                all.extend(new);
+                all
+            }
+            Some(before) if before.at.elapsed() < AGAIN => {
+                let letters = Arc::clone(&before.letters);
+                *read = Some(before);
+                return Ok(letters);
+            }
+            Some(_) | None => {
+                let from = (last + 1).saturating_sub(MOST);
+                letters::all(&stream, &Conditions::default(), from).await?
+            }
+        };
+        let letters = Arc::new(all);
+        *read = Some(Read {
+            at: Instant::now(),
+            messages,
+            last,
+            letters: Arc::clone(&letters),
+        });
+        Ok(letters)
+    }
+
+    /// They are read anew at the next look: something was done with them.
+    pub(super) async fn forget(&self) {
+        *self.read.lock().await = None;
+    }
+}

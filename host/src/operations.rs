@@ -1,0 +1,14 @@
+//! Takes what an operator asks or wants done, gives it, and writes down who wanted it: the same
+//! for the command line and the console.
+
+pub mod audit;
+pub mod blocked;
+pub mod dead_letters;
+pub mod fleet;
+pub mod history;
+pub mod letters;
+pub mod mask;
+pub mod replays;
+pub mod who;
+
+pub use self::who::Who;

@@ -1,0 +1,170 @@
+//! Takes the headers of a dead letter, gives what it says of itself, each repeated word kept once.
+
+use std::borrow::Borrow;
+use std::collections::HashSet;
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use async_nats::HeaderMap;
+use bytes::Bytes;
+use serde::{Serialize, Serializer};
+
+use super::fingerprint;
+use crate::decode::{attribute, decode, is_structured};
+use crate::ledger::dead_letter as facts;
+
+/// A word that many letters say.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Text(Arc<str>);
+
+impl Deref for Text {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for Text {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for Text {
+    fn from(text: &str) -> Self {
+        Self(text.into())
+    }
+}
+
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self)
+    }
+}
+
+impl Serialize for Text {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self)
+    }
+}
+
+/// A dead letter in short.
+#[derive(Debug, Clone, Serialize)]
+pub struct Summary {
+    /// Its number in the stream.
+    pub id: u64,
+    /// Who could not handle it.
+    pub plugin: Text,
+    /// Its version.
+    pub version: Text,
+    /// Its component, `sha256:<hex>`.
+    pub digest: Text,
+    /// The class of what went wrong.
+    pub reason: Text,
+    /// What went wrong.
+    pub error: Text,
+    /// The same for every letter of the plug-in with this reason and, but for what differs
+    /// from event to event, this error.
+    pub group: Text,
+    /// How many attempts were made.
+    pub attempts: u32,
+    /// Of the original.
+    pub subject: Text,
+    /// Where the original stands in EVENTS.
+    pub sequence: u64,
+    /// The place in EVENTS whose key waits for this dead letter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blocks: Option<u64>,
+    /// The dead letter that this one took the place of when it was edited.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub edited: Option<u64>,
+    /// The event's id.
+    pub event_id: String,
+    /// The event's type.
+    pub event_type: Text,
+    /// The lane's key.
+    pub partition_key: Text,
+    /// What the event belongs to.
+    pub correlation_id: String,
+    /// When the first attempt began, RFC 3339.
+    pub first_time: String,
+    /// When the last attempt ended, RFC 3339.
+    pub last_time: String,
+    /// The event's trace.
+    pub trace_id: String,
+    /// Bytes of the body in the stream.
+    pub size: usize,
+}
+
+impl Summary {
+    /// What the body adds where the event stands in it.
+    pub(super) fn read_body(&mut self, headers: &HeaderMap, body: &Bytes) {
+        self.size = body.len();
+        if !is_structured(headers) {
+            return;
+        }
+        let Ok(event) = decode(Some(headers), body) else {
+            return;
+        };
+        if let Some(correlation) = event.text("correlationid") {
+            self.correlation_id = correlation.into_owned();
+        }
+        self.event_type = Text::from(event.event_type.as_str());
+        self.event_id = event.id;
+        self.group = self.fingerprint();
+    }
+
+    fn fingerprint(&self) -> Text {
+        let own = [&*self.event_id, &self.partition_key, &self.correlation_id];
+        fingerprint::of(&self.plugin, &self.reason, &self.error, &own)
+            .as_str()
+            .into()
+    }
+}
+
+/// The words that were said before.
+#[derive(Debug, Default)]
+pub(super) struct Words(HashSet<Text>);
+
+impl Words {
+    fn keep(&mut self, text: &str) -> Text {
+        if let Some(known) = self.0.get(text) {
+            return known.clone();
+        }
+        let text = Text::from(text);
+        self.0.insert(text.clone());
+        text
+    }
+
+    /// What these headers say.
+    pub(super) fn summary(&mut self, id: u64, headers: &HeaderMap) -> Summary {
+        let text = |name: &str| headers.get(name).map_or("", |value| value.as_str());
+        let of_event = |name: &str| attribute(headers, name).unwrap_or_default();
+        let mut summary = Summary {
+            id,
+            plugin: self.keep(text(facts::PLUGIN)),
+            version: self.keep(text(facts::VERSION)),
+            digest: self.keep(text(facts::DIGEST)),
+            reason: self.keep(text(facts::REASON)),
+            error: self.keep(text(facts::ERROR)),
+            group: Text::from(""),
+            attempts: text(facts::ATTEMPTS).parse().unwrap_or(0),
+            subject: self.keep(text(facts::SUBJECT)),
+            sequence: text(facts::SEQUENCE).parse().unwrap_or(0),
+            blocks: text(facts::BLOCKS).parse().ok(),
+            edited: text(facts::EDITED).parse().ok(),
+            event_id: of_event("id"),
+            event_type: self.keep(&of_event("type")),
+            partition_key: self.keep(text(facts::PARTITION_KEY)),
+            correlation_id: of_event("correlationid"),
+            first_time: text(facts::FIRST_TIME).to_owned(),
+            last_time: text(facts::LAST_TIME).to_owned(),
+            trace_id: text(facts::TRACE_ID).to_owned(),
+            size: text("Nats-Msg-Size").parse().unwrap_or(0),
+        };
+        summary.group = self.keep(&summary.fingerprint());
+        summary
+    }
+}

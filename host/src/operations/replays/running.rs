@@ -1,0 +1,169 @@
+//! Takes a replay that is this process's to do, sends its letters again in their order.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures_util::stream::{FuturesOrdered, FuturesUnordered, StreamExt as _};
+use tokio::time::{MissedTickBehavior, interval, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::pace::Pace;
+use super::{Error, Failure, Read, Replay, Replays, State, TOLD};
+use crate::clock;
+use crate::operations::dead_letters::{self, send, take_away};
+use crate::operations::letters::{self, Conditions};
+
+/// Letters that are read at once,
+const READING: usize = 32;
+/// and whose end is awaited.
+const AHEAD: usize = 256;
+/// How often it is written down how far it is, which also says that somebody does it.
+const REPORT: Duration = Duration::from_millis(500);
+
+/// What became of a letter.
+enum End {
+    Replayed,
+    Gone,
+    Failed(String),
+}
+
+/// Does it until it has ended, is cancelled, or somebody else has it; `stop` leaves the rest to
+/// others. `show` hears how far it is.
+///
+/// # Errors
+/// When it is somebody else's now, or the broker does not answer.
+pub async fn run(
+    replays: &Replays,
+    (mut replay, mut revision): Read,
+    stop: &CancellationToken,
+    mut show: impl FnMut(&Replay),
+) -> Result<Replay, Error> {
+    let conditions = Conditions::parse(replay.conditions.iter().map(String::as_str))?;
+    let dead_letters = letters::stream(&replays.context).await?;
+    let mut letters = letters::all(&dead_letters, &conditions, replay.cursor + 1).await?;
+    letters.retain(|letter| letter.id <= replay.up_to);
+    // Those that went while nobody did it.
+    let left = replay.finished() + letters.len() as u64;
+    replay.gone += replay.total.saturating_sub(left);
+    let ids: Vec<u64> = letters.iter().map(|letter| letter.id).collect();
+    drop(letters);
+    let mut report = interval(REPORT);
+    report.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    report.reset();
+    let mut pace = Pace::new(replay.rate);
+    let mut waiting = ids.into_iter().peekable();
+    // Read ahead and sent one after another, so that those of a key keep their order; what
+    // the broker says to each is awaited beside the next.
+    let (mut reading, mut ending) = (FuturesOrdered::new(), FuturesUnordered::new());
+    let (mut open, mut last) = (BTreeSet::new(), replay.cursor);
+    loop {
+        let more = waiting.peek().is_some() && !stop.is_cancelled();
+        if !more && reading.is_empty() && ending.is_empty() {
+            break;
+        }
+        let may_read = more && reading.len() < READING && ending.len() < AHEAD;
+        tokio::select! {
+            biased;
+            _ = report.tick() => {
+                replay.cursor = finished_up_to(&open, last);
+                show(&replay);
+                match replays.write(&replay, revision).await? {
+                    Some(new) => revision = new,
+                    None => return overtaken(replays, &replay).await,
+                }
+            }
+            Some((id, end)) = ending.next() => {
+                open.remove(&id);
+                count(&mut replay, id, end);
+            }
+            Some((id, letter)) = reading.next() => match begin(replays, letter).await {
+                Ok(sent) => ending.push(async move { (id, end(replays, id, sent).await) }),
+                Err(end) => {
+                    open.remove(&id);
+                    count(&mut replay, id, end);
+                }
+            },
+            () = sleep_until(pace.due()), if may_read => {
+                pace.taken();
+                let Some(id) = waiting.next() else { continue };
+                open.insert(id);
+                last = id;
+                let dead_letters = &dead_letters;
+                reading.push_back(async move { (id, letters::one(dead_letters, id).await) });
+            }
+        }
+    }
+    replay.cursor = finished_up_to(&open, last);
+    if waiting.peek().is_none() {
+        replay.state = State::Done;
+        replay.ended = Some(clock::rfc3339(clock::unix_millis()));
+    } else {
+        // Nobody does it: the first host that sees it goes on.
+        replay.by.clear();
+    }
+    show(&replay);
+    match replays.write(&replay, revision).await? {
+        Some(_) => Ok(replay),
+        None => overtaken(replays, &replay).await,
+    }
+}
+
+/// Every letter up to this one has had its turn.
+fn finished_up_to(open: &BTreeSet<u64>, last: u64) -> u64 {
+    open.first().map_or(last, |first| first.saturating_sub(1))
+}
+
+async fn begin(
+    replays: &Replays,
+    letter: Result<letters::Letter, letters::Error>,
+) -> Result<dead_letters::Sent, End> {
+    let mut letter = letter.map_err(|error| match error {
+        letters::Error::None(_) => End::Gone,
+        other => End::Failed(other.to_string()),
+    })?;
+    let sent = send(&replays.context, &mut letter).await;
+    sent.map_err(|error| End::Failed(error.to_string()))
+}
+
+async fn end(replays: &Replays, id: u64, sent: dead_letters::Sent) -> End {
+    let stored = async {
+        sent.stored().await?;
+        take_away(&replays.context, id).await
+    };
+    match stored.await {
+        Ok(_) => End::Replayed,
+        Err(error) => End::Failed(error.to_string()),
+    }
+}
+
+fn count(replay: &mut Replay, letter: u64, end: End) {
+    match end {
+        End::Replayed => replay.replayed += 1,
+        End::Gone => replay.gone += 1,
+        End::Failed(error) => {
+            replay.failed += 1;
+            if replay.failures.len() < TOLD {
+                replay.failures.push(Failure { letter, error });
+            }
+        }
+    }
+}
+
+/// Somebody wrote it meanwhile: an operator who stops it, or another process that does it.
+async fn overtaken(replays: &Replays, mine: &Replay) -> Result<Replay, Error> {
+    loop {
+        let (mut theirs, revision) = replays.read(&mine.id).await?;
+        if theirs.by != mine.by {
+            return Err(Error::Taken(theirs.id));
+        }
+        // What was sent since the record was read is told, whatever became of the replay.
+        theirs.cursor = mine.cursor;
+        theirs.replayed = mine.replayed;
+        theirs.gone = mine.gone;
+        theirs.failed = mine.failed;
+        theirs.failures.clone_from(&mine.failures);
+        if replays.write(&theirs, revision).await?.is_some() {
+            return Ok(theirs);
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Promise: an operator sees what happens and mends it, in a browser, with a pointer or a
+//! keyboard, wide or narrow, light or dark. The browser is a real one; where it cannot be had,
+//! the tests say so.
+
+use anyhow::Result;
+use sluicegate_tests::scene::{browse, company, play};
+use sluicegate_tests::within;
+
+#[test]
+fn a_dead_letter_is_found_read_edited_replayed_and_seen_done() -> Result<()> {
+    within(240, async {
+        let stage = company("").await?;
+        play(&stage).await?;
+        browse(&stage, "dead_letter.mjs", &[]).await?;
+        Ok(())
+    })
+}
+
+#[test]
+fn one_order_is_followed_through_three_plug_ins() -> Result<()> {
+    within(240, async {
+        let stage = company("").await?;
+        play(&stage).await?;
+        browse(&stage, "order.mjs", &[]).await?;
+        Ok(())
+    })
+}
+
+#[test]
+fn a_paused_plug_in_is_seen_to_fall_behind() -> Result<()> {
+    within(240, async {
+        let stage = company("").await?;
+        play(&stage).await?;
+        browse(&stage, "pause.mjs", &[]).await?;
+        Ok(())
+    })
+}
+
+/// `cargo xtask screenshots` keeps the pictures.
+#[test]
+fn every_page_reads_well_at_both_widths_in_light_and_dark() -> Result<()> {
+    within(240, async {
+        let stage = company("").await?;
+        play(&stage).await?;
+        // A replay to look at, and something in the audit.
+        let url = stage.broker.url();
+        let replay = [
+            "replay",
+            "--where",
+            "reason=rejected",
+            "--where",
+            "plugin=mendable",
+        ];
+        sluicegate_tests::sluice::dlq(&url, &replay).await?.ok()?;
+        sluicegate_tests::outputs::wait_dead_letters(&stage.jetstream, 43, 60).await?;
+        let folder = std::env::var("SLUICE_SCREENSHOTS").unwrap_or_default();
+        browse(&stage, "every_page.mjs", &[("SLUICE_SCREENSHOTS", &folder)]).await?;
+        Ok(())
+    })
+}

@@ -1,0 +1,354 @@
+//! Promise: many dead letters are sent again at a bounded rate, none lost and none twice,
+//! whoever is killed meanwhile; the set is the one that was asked for; and they are seen at once.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use sluicegate_tests::checks::Verdict;
+use sluicegate_tests::environment;
+use sluicegate_tests::events::{publish, spread};
+use sluicegate_tests::outputs::{count, echoes};
+use sluicegate_tests::process::{Process, command};
+use sluicegate_tests::sluice::dlq;
+use sluicegate_tests::{Input, Stage, until, within};
+use tokio::time::Instant;
+
+const MENDED: &str = "[plugin.mendable.config]\nmended = \"yes\"";
+
+/// A host that has made so many dead letters, and would handle them now.
+async fn mended(letters: u64, keys: u64) -> Result<(Stage, Vec<Input>)> {
+    let mut stage = Stage::with(&["mendable"], "").await?;
+    let inputs = spread(letters, keys);
+    for some in inputs.chunks(5_000) {
+        publish(&stage.jetstream, some).await?;
+    }
+    standing(&stage, letters, 120).await?;
+    stage.host.stop().await?;
+    stage.host.reconfigure(MENDED)?;
+    stage.host.start().await?;
+    Ok((stage, inputs))
+}
+
+async fn standing(stage: &Stage, letters: u64, seconds: u64) -> Result<()> {
+    until(&format!("{letters} dead letters"), seconds, async || {
+        let there = count(&stage.jetstream, "DEADLETTER", "dead.>").await? as u64;
+        ensure!(there == letters, "{there}");
+        Ok(())
+    })
+    .await
+}
+
+/// The newest replay.
+async fn newest(url: &str) -> Result<Value> {
+    let all = dlq(url, &["replays", "--json"]).await?.ok()?.json()?;
+    all.get(0).cloned().context("no replay")
+}
+
+fn number(replay: &Value, member: &str) -> u64 {
+    replay.get(member).and_then(Value::as_u64).unwrap_or(0)
+}
+
+#[test]
+fn fifty_thousand_are_listed_in_a_second_and_replayed_through_a_kill() -> Result<()> {
+    const LETTERS: u64 = 50_000;
+    within(420, async {
+        let (mut stage, inputs) = mended(LETTERS, 500).await?;
+        let url = stage.broker.url();
+
+        // Seen in the console, the first time it is asked.
+        let started = Instant::now();
+        let (status, page) = stage.host.admin("/dead-letters").await?;
+        let took = started.elapsed();
+        println!("the page of {LETTERS} dead letters: {took:?}");
+        ensure!(
+            status == 200 && page.contains("50,000 dead letters"),
+            "{status}"
+        );
+        ensure!(took < Duration::from_secs(1), "the list took {took:?}");
+
+        // Begun at the command line, which is killed half way; a host goes on with it.
+        let mut sluice = command(&environment::sluice()?);
+        sluice.args(["dlq", "replay", "--all", "--rate", "5000", "--nats", &url]);
+        let folder = tempfile::tempdir()?;
+        let started = Instant::now();
+        let replaying = Process::start("sluice dlq", sluice, &folder.path().join("log"))?;
+        until("a third to be replayed", 120, async || {
+            let left = count(&stage.jetstream, "DEADLETTER", "dead.>").await? as u64;
+            ensure!(left < LETTERS * 2 / 3, "{left} left");
+            Ok(())
+        })
+        .await?;
+        replaying.kill9();
+        let left = count(&stage.jetstream, "DEADLETTER", "dead.>").await?;
+        ensure!(0 < left, "it was killed too late");
+        // And a host that has taken it over is killed as well, and started again.
+        until("a host to go on", 60, async || {
+            let now = count(&stage.jetstream, "DEADLETTER", "dead.>").await?;
+            ensure!(now + 2_000 < left, "{now} left");
+            Ok(())
+        })
+        .await?;
+        stage.host.kill9();
+        stage.host.start().await?;
+        standing(&stage, 0, 120).await?;
+        let replay = until("the replay to be done", 30, async || {
+            let replay = newest(&url).await?;
+            ensure!(
+                replay.get("state").and_then(Value::as_str) == Some("done"),
+                "{replay}"
+            );
+            Ok(replay)
+        })
+        .await?;
+        println!("replayed after {:?}: {replay}", started.elapsed());
+        ensure!(number(&replay, "failed") == 0, "{replay}");
+        let finished = number(&replay, "replayed") + number(&replay, "gone");
+        ensure!(finished == LETTERS, "{finished} of {LETTERS}: {replay}");
+
+        let echoes = stage.last_echoes("mendable").await?;
+        Verdict::on(&inputs, &echoes).clean()
+    })
+}
+
+#[test]
+fn the_rate_is_kept_and_what_was_resolved_meanwhile_is_left_out() -> Result<()> {
+    within(180, async {
+        let (mut stage, _) = mended(300, 30).await?;
+        let url = stage.broker.url();
+        let asked = dlq(
+            &url,
+            &["replay", "--all", "--rate", "50", "--no-wait", "--json"],
+        );
+        let asked = asked.await?.ok()?.json()?;
+        let started = Instant::now();
+        // Thrown away before its turn: never sent. The set is frozen: a new one is not in it.
+        let last = dlq(&url, &["list", "--json"]).await?.ok()?.json()?;
+        let last = last.as_array().and_then(|all| all.last()).cloned();
+        let last = last.context("no letter")?;
+        let id = number(&last, "id").to_string();
+        let event = last
+            .get("event_id")
+            .and_then(Value::as_str)
+            .context("no event")?
+            .to_owned();
+        dlq(&url, &["discard", &id]).await?.ok()?;
+        publish(
+            &stage.jetstream,
+            &[Input::new("late", "late", 0).body("no json")],
+        )
+        .await?;
+        standing_at_least(&stage, 1).await?;
+        let replay = until("the replay to be done", 60, async || {
+            let replay = newest(&url).await?;
+            ensure!(
+                replay.get("state").and_then(Value::as_str) == Some("done"),
+                "{replay}"
+            );
+            Ok(replay)
+        })
+        .await?;
+        let took = started.elapsed();
+        ensure!(
+            Duration::from_secs(5) < took,
+            "300 at 50 a second took {took:?}"
+        );
+        ensure!(number(&replay, "total") == 300, "{replay}");
+        ensure!(
+            number(&replay, "replayed") == 299 && number(&replay, "gone") == 1,
+            "{replay}"
+        );
+        ensure!(
+            replay.get("id") == asked.get("id"),
+            "{replay} is not {asked}"
+        );
+        let left = dlq(&url, &["list", "--json"]).await?.ok()?.json()?;
+        let left = left.as_array().context("no list")?;
+        ensure!(left.len() == 1, "{left:?}");
+        stage.host.settled("mendable", 30).await?;
+        let echoes = echoes(&stage.jetstream).await?;
+        ensure!(
+            echoes.iter().all(|echo| echo.input != event),
+            "{event} was sent though it was discarded"
+        );
+        Ok(())
+    })
+}
+
+async fn standing_at_least(stage: &Stage, letters: usize) -> Result<()> {
+    until("the late one to die", 30, async || {
+        let there = count(&stage.jetstream, "DEADLETTER", "dead.>").await?;
+        ensure!(letters <= there, "{there}");
+        Ok(())
+    })
+    .await
+}
+
+#[test]
+fn what_was_cancelled_stays_and_can_be_replayed_later() -> Result<()> {
+    within(180, async {
+        let (mut stage, inputs) = mended(400, 40).await?;
+        let url = stage.broker.url();
+        dlq(&url, &["replay", "--all", "--rate", "40", "--no-wait"])
+            .await?
+            .ok()?;
+        let replay = until("a few to be replayed", 30, async || {
+            let replay = newest(&url).await?;
+            ensure!(10 < number(&replay, "replayed"), "{replay}");
+            Ok(replay)
+        })
+        .await?;
+        let id = replay
+            .get("id")
+            .and_then(Value::as_str)
+            .context("no id")?
+            .to_owned();
+        dlq(&url, &["cancel", &id]).await?.ok()?;
+        dlq(&url, &["cancel", &id])
+            .await?
+            .refused(1, &[&id, "ended"])?;
+        dlq(&url, &["resume", &id])
+            .await?
+            .refused(1, &[&id, "ended"])?;
+        let left = until("it to stop", 20, async || {
+            let replay = newest(&url).await?;
+            let left = count(&stage.jetstream, "DEADLETTER", "dead.>").await? as u64;
+            ensure!(
+                replay.get("state").and_then(Value::as_str) == Some("cancelled"),
+                "{replay}"
+            );
+            ensure!(
+                number(&replay, "replayed") + left == 400,
+                "{left} left: {replay}"
+            );
+            Ok(left)
+        })
+        .await?;
+        ensure!(0 < left, "nothing was left to cancel");
+        let rest = dlq(
+            &url,
+            &[
+                "replay",
+                "--where",
+                "plugin=mendable",
+                "--rate",
+                "2000",
+                "--json",
+            ],
+        );
+        let rest = rest.await?.ok()?.json()?;
+        ensure!(number(&rest, "replayed") == left, "{rest}");
+        let echoes = stage.last_echoes("mendable").await?;
+        Verdict::on(&inputs, &echoes).clean()
+    })
+}
+
+#[test]
+fn groups_conditions_and_edits_do_what_they_say() -> Result<()> {
+    within(120, async {
+        let stage = Stage::with(&["decide"], "").await?;
+        let url = stage.broker.url();
+        let account = |id: &str, number: &str, limit: u64| {
+            let body = format!("{{\"accountnumber\":\"{number}\",\"creditlimit\":{limit}}}");
+            Input::new(id, number, 0).body(body)
+        };
+        let inputs = [
+            account("1", "A-1", 90_000),
+            account("2", "B-2", 60_000),
+            Input::new("3", "C", 0),
+        ];
+        publish(&stage.jetstream, &inputs).await?;
+        standing(&stage, 3, 30).await?;
+        let groups = dlq(&url, &["list", "--group", "--json"])
+            .await?
+            .ok()?
+            .json()?;
+        let groups = groups.as_array().context("no groups")?;
+        ensure!(groups.len() == 2, "{groups:?}");
+        let over = groups
+            .iter()
+            .find(|group| number(group, "count") == 2)
+            .context("no group of two")?;
+        let group = over
+            .get("group")
+            .and_then(Value::as_str)
+            .context("no name")?;
+        let condition = format!("group={group}");
+        let listed = |conditions: Vec<String>| {
+            let url = url.clone();
+            async move {
+                let mut arguments = vec!["list".to_owned(), "--json".to_owned()];
+                arguments.extend(
+                    conditions
+                        .into_iter()
+                        .flat_map(|one| ["--where".to_owned(), one]),
+                );
+                let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+                let found = dlq(&url, &arguments).await?.ok()?.json()?;
+                anyhow::Ok(found.as_array().map_or(0, Vec::len))
+            }
+        };
+        ensure!(listed(vec![condition.clone()]).await? == 2);
+        ensure!(listed(vec![condition.clone(), "key=A-1".to_owned()]).await? == 1);
+        ensure!(listed(vec!["error~OVER ITS".to_owned()]).await? == 2);
+        ensure!(listed(vec!["reason=trap".to_owned()]).await? == 0);
+        dlq(&url, &["list", "--where", "colour=red"])
+            .await?
+            .refused(1, &["colour=red", "plugin, version"])?;
+        dlq(&url, &["replay", "--all", "--rate", "0"])
+            .await?
+            .refused(2, &["--rate"])?;
+        let dry = dlq(
+            &url,
+            &["replay", "--where", &condition, "--dry-run", "--json"],
+        )
+        .await?
+        .ok()?
+        .json()?;
+        ensure!(number(&dry, "total") == 2, "{dry}");
+
+        // An edit that is no JSON changes nothing; one that is takes its place and is handled.
+        let folder = tempfile::tempdir()?;
+        let file = folder.path().join("body.json");
+        let path = file.display().to_string();
+        let letters = dlq(&url, &["list", "--where", "key=A-1", "--json"])
+            .await?
+            .ok()?
+            .json()?;
+        let id = number(letters.get(0).context("no letter")?, "id").to_string();
+        std::fs::write(&file, "{\"accountnumber\":")?;
+        dlq(&url, &["edit", &id, "--body", &path])
+            .await?
+            .refused(1, &["no JSON"])?;
+        dlq(&url, &["show", &id]).await?.ok()?;
+        std::fs::write(&file, "{\"accountnumber\":\"A-1\",\"creditlimit\":5}")?;
+        let edited = dlq(&url, &["edit", &id, "--body", &path, "--replay", "--json"])
+            .await?
+            .ok()?
+            .json()?;
+        ensure!(number(&edited, "edited").to_string() == id, "{edited}");
+        dlq(&url, &["show", &id]).await?.refused(1, &[&id])?;
+        until("the edited one to be handled", 20, async || {
+            let done = stage.host.metrics().await?.outcomes("decide", "done")?;
+            ensure!(done == 1.0, "{done}");
+            Ok(())
+        })
+        .await?;
+        standing(&stage, 2, 20).await?;
+
+        // Who did it is written down, and nobody can take it back.
+        let (status, audit) = stage.host.admin("/api/v1/audit").await?;
+        ensure!(status == 200, "{audit}");
+        let audit: Value = serde_json::from_str(&audit)?;
+        let actions: Vec<&str> = audit
+            .as_array()
+            .context("no audit")?
+            .iter()
+            .filter_map(|entry| entry.get("action")?.as_str())
+            .collect();
+        ensure!(actions == ["replay", "edit"], "{actions:?}");
+        let stream = stage.jetstream.get_stream("AUDIT").await?;
+        ensure!(stream.delete_message(1).await.is_err() && stream.purge().await.is_err());
+        Ok(())
+    })
+}
