@@ -9,6 +9,8 @@ mod show;
 mod stored;
 mod tail;
 
+pub(super) use tail::Args as TailArgs;
+
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
     /// One event, its body byte for byte.
