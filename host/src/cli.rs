@@ -7,6 +7,7 @@ mod connect;
 mod deploy;
 mod dev;
 mod dlq;
+mod doctor;
 mod embedded;
 mod events;
 mod following;
@@ -89,6 +90,9 @@ enum Verb {
     Resume(following::About),
     /// Which hosts are there, and which partitions each runs.
     Hosts(hosts::Arguments),
+    /// Look at the config, this machine, the broker, its streams, the hosts and their plug-ins:
+    /// what is wrong, and what to do.
+    Doctor(doctor::Args),
     /// What a shell needs to complete a half-typed `sluice` command, on standard output.
     Completions(completions::Args),
     /// Write manual pages, one for each verb.
@@ -130,6 +134,7 @@ impl Cli {
             Verb::Pause(args) => runtime.block_on(pause::run(args, true)),
             Verb::Resume(args) => runtime.block_on(pause::run(args, false)),
             Verb::Hosts(arguments) => runtime.block_on(hosts::run(arguments)),
+            Verb::Doctor(args) => runtime.block_on(doctor::run(args)),
             Verb::Completions(args) => completions::run(&args),
             Verb::Man(args) => man::run(&args),
             Verb::Compile(bounds) => compiler::run(bounds).map(|()| ExitCode::SUCCESS),

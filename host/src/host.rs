@@ -33,6 +33,7 @@ use crate::plugin::http;
 use crate::roster::Roster;
 
 mod deployed;
+mod gauges;
 mod own;
 mod plugins;
 mod start;
@@ -210,6 +211,7 @@ async fn run(
     let token = shared.config.admin.token.clone();
     let serving = admin::serve(listener, parts, token, shared.abort.clone());
     let serving = shared.tracker.spawn(serving);
+    shared.tracker.spawn(gauges::run(shared.clone()));
     let own_server_is_gone = async {
         match &mut nats_server {
             Some(server) => server.keep_running(&shared.config.host.data_dir).await,

@@ -28,7 +28,7 @@ pub(super) struct Row {
     #[serde(flatten)]
     pub(super) lease: Lease,
     /// By this machine's clock.
-    seen_ms_ago: u64,
+    pub(super) seen_ms_ago: u64,
     /// Not silent for longer than its lease.
     pub(super) alive: bool,
 }
