@@ -202,6 +202,16 @@ pub async fn provision(context: Context, config: &Config) -> Result<Broker, Erro
     })
 }
 
+/// What each stream is to be like, but for the object stores' own.
+pub fn wanted(config: &Config) -> [StreamConfig; 4] {
+    [
+        events_config(config),
+        ledger_config(config),
+        dead_letter_config(config),
+        leases::stream_config(config.nats.replicas),
+    ]
+}
+
 /// The addresses without passwords.
 pub fn display(addresses: &[ServerAddr]) -> String {
     addresses

@@ -2,15 +2,18 @@
 
 mod build;
 mod check;
+mod completions;
 mod connect;
 mod deploy;
 mod dev;
 mod dlq;
+mod doctor;
 mod embedded;
 mod events;
 mod following;
 mod hosts;
 mod input;
+mod man;
 mod new;
 mod output;
 mod pause;
@@ -70,6 +73,8 @@ enum Verb {
     /// The event store: show, tail.
     #[command(subcommand)]
     Events(events::Verb),
+    /// The newest events, one line each: `events tail`.
+    Tail(events::TailArgs),
     /// Dead letters: list, show, replay, discard.
     #[command(subcommand)]
     Dlq(dlq::Verb),
@@ -87,6 +92,13 @@ enum Verb {
     Resume(following::About),
     /// Which hosts are there, and which partitions each runs.
     Hosts(hosts::Arguments),
+    /// Look at the config, this machine, the broker, its streams, the hosts and their plug-ins:
+    /// what is wrong, and what to do.
+    Doctor(doctor::Args),
+    /// What a shell needs to complete a half-typed `sluice` command, on standard output.
+    Completions(completions::Args),
+    /// Write manual pages, one for each verb.
+    Man(man::Args),
     /// What `run` starts for each component that it has not compiled before.
     #[command(name = compiler::VERB, hide = true)]
     Compile(compiler::Bounds),
@@ -115,6 +127,7 @@ impl Cli {
             Verb::Verify(args) => sign::verify(&args),
             Verb::Test(args) => test::run(&args),
             Verb::Events(verb) => runtime.block_on(events::run(verb)),
+            Verb::Tail(args) => runtime.block_on(events::run(events::Verb::Tail(args))),
             Verb::Dlq(verb) => runtime.block_on(dlq::run(verb)),
             Verb::Plugins(arguments) => runtime.block_on(plugins::run(arguments)),
             Verb::Deploy(args) => runtime.block_on(deploy::run(args)),
@@ -123,6 +136,9 @@ impl Cli {
             Verb::Pause(args) => runtime.block_on(pause::run(args, true)),
             Verb::Resume(args) => runtime.block_on(pause::run(args, false)),
             Verb::Hosts(arguments) => runtime.block_on(hosts::run(arguments)),
+            Verb::Doctor(args) => runtime.block_on(doctor::run(args)),
+            Verb::Completions(args) => completions::run(&args),
+            Verb::Man(args) => man::run(&args),
             Verb::Compile(bounds) => compiler::run(bounds).map(|()| ExitCode::SUCCESS),
         };
         // A call that does not come back must not keep the process.

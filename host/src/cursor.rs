@@ -68,9 +68,18 @@ pub struct Cursor {
     subjects: Vec<String>,
     /// The highest sequence that was given out.
     last: u64,
-    /// How many messages stand behind the last one that was given out.
-    behind: Arc<AtomicU64>,
+    unread: Arc<Unread>,
     open: Option<Open>,
+}
+
+/// What a cursor has not given out yet, or nobody has taken from it.
+#[derive(Debug, Default)]
+pub struct Unread {
+    /// How many messages stand behind the last one that was given out.
+    pub behind: AtomicU64,
+    /// When the store took the oldest message that nobody has taken, or the one before it;
+    /// Unix milliseconds.
+    pub since: AtomicU64,
 }
 
 struct Open {
@@ -95,21 +104,20 @@ enum Broken {
 }
 
 impl Cursor {
-    /// Reads these subjects from `floor + 1` on, and keeps `behind` up to date: how many
-    /// messages were not given out yet.
+    /// Reads these subjects from `floor + 1` on, and keeps `unread` up to date.
     pub fn new(
         context: Context,
         events: Stream,
         subjects: Vec<String>,
         floor: u64,
-        behind: Arc<AtomicU64>,
+        unread: Arc<Unread>,
     ) -> Self {
         Self {
             context,
             events,
             subjects,
             last: floor,
-            behind,
+            unread,
             open: None,
         }
     }
@@ -144,6 +152,14 @@ impl Cursor {
 
     /// Fails when nobody listens any more.
     async fn give(&self, feed: &mpsc::Sender<Read>, read: Read) -> Result<(), ()> {
+        // What comes behind others is not the oldest.
+        if feed.capacity() == feed.max_capacity()
+            && let Read::Delivery(first) = &read
+        {
+            self.unread
+                .since
+                .fetch_max(first.published, Ordering::Relaxed);
+        }
         let read = match feed.try_send(read) {
             Ok(()) => return Ok(()),
             Err(TrySendError::Closed(_)) => return Err(()),
@@ -168,7 +184,7 @@ impl Cursor {
         if let Ok(info) = open.consumer.get_info().await {
             let sent = info.delivered.consumer_sequence.saturating_sub(open.count);
             let behind = info.num_pending + sent + 1;
-            self.behind.store(behind, Ordering::Relaxed);
+            self.unread.behind.store(behind, Ordering::Relaxed);
         }
     }
 
@@ -187,7 +203,7 @@ impl Cursor {
                 Some(Ok(message)) => {
                     open.missed_heartbeats = 0;
                     let (mut delivery, behind) = open.checked(message)?;
-                    self.behind.store(behind, Ordering::Relaxed);
+                    self.unread.behind.store(behind, Ordering::Relaxed);
                     // A consumer that was made anew may repeat what was given out.
                     if self.last < delivery.sequence {
                         let redeemed = claim_check::redeem(&self.context, &mut delivery).await;
@@ -229,7 +245,7 @@ impl Cursor {
             .await
             .map_err(|error| Broken::Refused(error.to_string()))?;
         let pending = consumer.cached_info().num_pending;
-        self.behind.store(pending, Ordering::Relaxed);
+        self.unread.behind.store(pending, Ordering::Relaxed);
         let messages = consumer
             .stream()
             .max_messages_per_batch(BATCH)

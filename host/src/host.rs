@@ -37,6 +37,7 @@ use crate::roster::Roster;
 use crate::tls;
 
 mod deployed;
+mod gauges;
 mod own;
 mod plugins;
 mod start;
@@ -232,6 +233,7 @@ async fn run(
     let tracker = shared.tracker.clone();
     let serving = admin::serve(listener, admin_tls, admin, tracker, shared.abort.clone());
     let serving = shared.tracker.spawn(serving);
+    shared.tracker.spawn(gauges::run(shared.clone()));
     let own_server_is_gone = async {
         match &mut nats_server {
             Some(server) => server.keep_running(&shared.config.host.data_dir).await,

@@ -2,6 +2,7 @@
 
 use std::hash::Hash;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -16,16 +17,28 @@ use prometheus_client::registry::{Registry, Unit};
 use self::declared::Declared;
 pub use self::gateway::{SourceCounts, SourceMetrics};
 pub use self::latency::{Buckets, Latency};
-pub use self::plugin::{Counted, Counts, PluginMetrics, Standing};
+pub use self::plugin::{Age, Counted, Counts, PluginMetrics, Standing};
 
 mod declared;
 mod gateway;
 mod latency;
 mod plugin;
+mod whole;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Plugin {
     plugin: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct PluginPartition {
+    plugin: String,
+    partition: u8,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Stream {
+    stream: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -71,6 +84,7 @@ pub struct Metrics {
     circuits_open: Family<Plugin, Gauge>,
     in_flight: Family<Plugin, Gauge>,
     lag: Family<Plugin, Gauge>,
+    lag_age: Family<PluginPartition, Age>,
     memory: Family<Plugin, Gauge>,
     generations: Family<Plugin, Gauge>,
     reloads: Family<Plugin, Counter>,
@@ -86,6 +100,11 @@ pub struct Metrics {
     /// Beside the histogram, which cannot be read back.
     latency: Family<Plugin, Latency>,
     sources: Arc<Mutex<Vec<SourceMetrics>>>,
+    ready: Gauge,
+    events_max_age: Gauge<f64, AtomicU64>,
+    stream_messages: Family<Stream, Gauge>,
+    stream_bytes: Family<Stream, Gauge>,
+    stream_limit: Family<Stream, Gauge>,
 }
 
 fn seconds() -> Histogram {
@@ -119,6 +138,7 @@ impl Default for Metrics {
             circuits_open: all.register("circuits_open", "Partitions whose circuit breaker is open", Family::default()),
             in_flight: all.register("in_flight", "Deliveries with the plug-in now", Family::default()),
             lag: all.register("lag_events", "Events in the store that were not read yet", Family::default()),
+            lag_age: all.register_with_unit("lag", "How long ago the store took the oldest event that was not read yet", Unit::Seconds, Family::default()),
             memory: all.register_with_unit("plugin_memory", "Linear memory of the instance that was called last", Unit::Bytes, Family::default()),
             generations: all.register("generations", "Builds of the plug-in that are in memory: more than one while calls end on an older one", Family::default()),
             reloads: all.register("reloads", "Builds that took the place of another one while the plug-in ran", Family::default()),
@@ -133,6 +153,11 @@ impl Default for Metrics {
             spool_bytes: all.register_with_unit("gateway_spool_size", "What they take on disk", Unit::Bytes, Gauge::default()),
             latency: Family::default(),
             sources: Arc::default(),
+            ready: all.register("ready", "1 while /readyz says 200", Gauge::default()),
+            events_max_age: all.register_with_unit("events_max_age", "How long an event stays in the store", Unit::Seconds, Gauge::default()),
+            stream_messages: all.register("stream_messages", "Messages in a stream of the broker", Family::default()),
+            stream_bytes: all.register_with_unit("stream_size", "What they take there", Unit::Bytes, Family::default()),
+            stream_limit: all.register_with_unit("stream_limit", "What they may take; without a limit there is no such line", Unit::Bytes, Family::default()),
             registry: Arc::new(all.into()),
         }
     }
@@ -233,6 +258,7 @@ impl Metrics {
             circuits_open: self.circuits_open.get_or_create(&label).clone(),
             memory: self.memory.get_or_create(&label).clone(),
             reload_pause: self.reload_pause.get_or_create(&label).clone(),
+            lag_age: self.lag_age.clone(),
             dead_letters: self.dead_letters.clone(),
             label,
         }
@@ -282,6 +308,10 @@ mod tests {
         metrics.spooled(4, 5);
         metrics.journal_left_out();
         metrics.committed(3, Duration::from_millis(2));
+        plugin.age(2).set(1.5);
+        metrics.ready(true);
+        metrics.events_stay(Duration::from_secs(60));
+        metrics.stream("EVENTS", (6, 7), Some(8));
         let text = metrics.text();
         for line in [
             "sluicegate_deliveries_total{plugin=\"p\"} 1",
@@ -311,6 +341,12 @@ mod tests {
             "sluicegate_journal_left_out_total 1",
             "sluicegate_gateway_spool_events 4",
             "sluicegate_gateway_spool_size_bytes 5",
+            "sluicegate_lag_seconds{plugin=\"p\",partition=\"2\"} 1.5",
+            "sluicegate_ready 1",
+            "sluicegate_events_max_age_seconds 60.0",
+            "sluicegate_stream_messages{stream=\"EVENTS\"} 6",
+            "sluicegate_stream_size_bytes{stream=\"EVENTS\"} 7",
+            "sluicegate_stream_limit_bytes{stream=\"EVENTS\"} 8",
         ] {
             assert!(text.contains(line), "{line} is not in:\n{text}");
         }

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
 
 use async_nats::jetstream::Context;
 use async_nats::jetstream::stream::Stream;
@@ -21,7 +21,7 @@ use self::loading::Loaded;
 use self::trying::Trial;
 use crate::breaker::Breaker;
 use crate::clock;
-use crate::cursor::{Cursor, Delivery, Read};
+use crate::cursor::{Cursor, Delivery, Read, Unread};
 use crate::decode::decode;
 use crate::held::{Bodies, Body, Held, Hold};
 use crate::journal::Journal;
@@ -35,7 +35,7 @@ use crate::ledger::staging::Waiting;
 use crate::ledger::subject::PartitionName;
 use crate::ledger::writer::{self, Writer};
 use crate::manifest::Manifest;
-use crate::metrics::{PluginMetrics, Standing};
+use crate::metrics::{Age, PluginMetrics, Standing};
 use crate::plugin::generation::Generation;
 use crate::plugin::runners::{Finished, Runners};
 use crate::rollout::Rollout;
@@ -104,8 +104,10 @@ pub struct Partition {
     blocked: HashMap<u64, LaneId>,
     in_flight: usize,
     bodies: Bodies,
-    /// Events that the cursor has not given out.
-    behind: Arc<AtomicU64>,
+    /// What the cursor has not given out, and the feed holds.
+    unread: Arc<Unread>,
+    /// How old the oldest of them is.
+    age: Age,
     breaker: Breaker,
     reported: Standing,
     draining: bool,
@@ -134,9 +136,10 @@ impl Partition {
         let floor = claim.position.floor();
         let (feed_in, feed) = mpsc::channel(64);
         let (context, events) = (parts.context.clone(), parts.events.clone());
-        let behind = Arc::new(AtomicU64::new(0));
+        let unread = Arc::new(Unread::default());
+        let age = parts.metrics.age(claim.ledger.name().partition);
         let subjects = parts.subjects.clone();
-        let cursor = Cursor::new(context, events, subjects, floor, Arc::clone(&behind));
+        let cursor = Cursor::new(context, events, subjects, floor, Arc::clone(&unread));
         parts.tracker.spawn(cursor.run(feed_in));
         let finished = mpsc::unbounded_channel();
         let build = (Arc::clone(&parts.generation), None);
@@ -157,7 +160,8 @@ impl Partition {
             blocked: HashMap::new(),
             in_flight: 0,
             bodies: Bodies::default(),
-            behind,
+            unread,
+            age,
             breaker: Breaker::default(),
             reported: Standing::default(),
             draining: false,
@@ -211,6 +215,9 @@ impl Partition {
 
     /// One message from the store: decode, route, lane.
     fn take(&mut self, delivery: Delivery) {
+        self.unread
+            .since
+            .fetch_max(delivery.published, Ordering::Relaxed);
         self.resume_below(delivery.sequence);
         let sequence = delivery.sequence;
         let written = self.waiting.remove(&sequence);

@@ -77,6 +77,9 @@ pub struct Entry {
     /// Those among them, or about to be, whose state the build has not carried over yet.
     #[serde(default)]
     pub carrying_over: Vec<String>,
+    /// How long ago the store took the oldest event that a partition here has not read yet.
+    #[serde(default)]
+    pub lag_seconds: f64,
     /// What it has done on this host since the host was started, and what it holds now.
     #[serde(flatten)]
     pub counts: Counts,
@@ -268,11 +271,16 @@ impl Roster {
                     && version.is_some()
                     && health.state_version(name) != version
             };
+            let metrics = metrics.plugin(plugin);
+            let running: Vec<String> = partitions(plugin, &|_, state| *state == Partition::Running);
+            let numbers = running.iter().filter_map(|name| number(name));
+            let ages = numbers.map(|number| metrics.age(number).get());
             Entry {
-                partitions: partitions(plugin, &|_, state| *state == Partition::Running),
+                lag_seconds: ages.fold(0.0, f64::max),
+                partitions: running,
                 carrying_over: partitions(plugin, &is_behind),
-                counts: metrics.plugin(plugin).counts(),
-                latency: metrics.plugin(plugin).latency(),
+                counts: metrics.counts(),
+                latency: metrics.latency(),
                 limits: manifest.map(Limits::from),
                 plugin: plugin.clone(),
                 build: build.clone(),
@@ -323,4 +331,9 @@ impl Roster {
             let _ = client.publish(reply, body.into()).await;
         }
     }
+}
+
+/// The 3 of `credit-hold/3`.
+fn number(partition: &str) -> Option<u8> {
+    partition.rsplit_once('/')?.1.parse().ok()
 }

@@ -44,6 +44,17 @@ pub fn language_guest(language: &str) -> Result<Option<PathBuf>> {
     Ok(guest.ok())
 }
 
+/// A program from outside that a test looks at a host with: `SLUICE_CHROMIUM`,
+/// `SLUICE_PLAYWRIGHT` (the `node_modules` that holds playwright-core), `SLUICE_PROMETHEUS`,
+/// `SLUICE_PROMTOOL`. `None` when it is not there: then that is told, and the caller skips.
+pub fn outsider(variable: &str) -> Option<PathBuf> {
+    let path = required(variable);
+    if path.is_err() {
+        eprintln!("SKIPPED: {variable} names nothing; `cargo xtask setup` says why");
+    }
+    path.ok()
+}
+
 /// The component of one example plug-in of `plugins/` (`SLUICE_PLUGINS`).
 ///
 /// # Errors

@@ -9,7 +9,7 @@
 //! [`stage`], or several hosts as a [`fleet`]), [`proxy`] stands between the two, [`events`]
 //! publishes inputs for the [`guests`], [`outputs`] and [`metrics`] show what became of them,
 //! [`wait`] waits for it, [`checks`] judges it. [`sluice`] runs the other verbs of the command
-//! line, [`component`] forges plug-in files.
+//! line, [`doctor`] reads what one of them finds, [`component`] forges plug-in files.
 //!
 //! For the gateway: [`gateway`] says who may send, [`bodies`] and [`formats`] what, [`wire`] sends
 //! it, [`tls`] does so over HTTPS, [`answer`] reads what comes back, [`traffic`] sends many
@@ -21,6 +21,7 @@ pub mod broker;
 pub mod checks;
 pub mod component;
 pub mod dataverse;
+pub mod doctor;
 pub mod environment;
 pub mod events;
 pub mod fleet;

@@ -1,9 +1,10 @@
 //! Takes nothing, gives a certificate for this machine, and connections that trust it.
 
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
-use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rcgen::{CertificateParams, CertifiedKey, KeyPair, generate_simple_self_signed};
 use tokio::net::TcpStream;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -43,6 +44,27 @@ impl Identity {
         Ok(Self {
             cert: cert.pem(),
             key: signing_key.serialize_pem(),
+        })
+    }
+
+    /// One that is good from 30 days before until `seconds` after now, or before it.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn until(seconds: i64) -> Result<Self> {
+        let mut params = CertificateParams::new(vec![NAME.to_owned()])?;
+        let far = Duration::from_secs(30 * 24 * 60 * 60);
+        let span = Duration::from_secs(seconds.unsigned_abs());
+        let end = match seconds < 0 {
+            true => SystemTime::now() - span,
+            false => SystemTime::now() + span,
+        };
+        params.not_before = (SystemTime::now() - far).into();
+        params.not_after = end.into();
+        let key = KeyPair::generate()?;
+        Ok(Self {
+            cert: params.self_signed(&key)?.pem(),
+            key: key.serialize_pem(),
         })
     }
 

@@ -1,8 +1,12 @@
-//! `cargo xtask setup`: the wasm targets, a nats-server, and the tools of other languages. Changes
-//! nothing that is there.
+//! `cargo xtask setup`: the wasm targets, a nats-server, the tools of other languages, and what
+//! looks at a host from outside. Changes nothing that is there.
 
+mod debian;
 mod languages;
 mod nats;
+mod npm;
+mod outsiders;
+mod temp_folder;
 mod version;
 mod wasm;
 mod wheel;
@@ -14,6 +18,7 @@ use anyhow::Result;
 use crate::layout::Layout;
 
 pub(crate) use languages::{Languages, componentize_py, ensure as languages};
+pub(crate) use outsiders::ensure as outsiders;
 
 /// What the build and the tests use and the project does not hold.
 pub(crate) struct Tools {

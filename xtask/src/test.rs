@@ -72,6 +72,10 @@ fn build(layout: &Layout, args: &Args, summary: &mut Summary) -> Result<Parts> {
         let source = layout.root.join("plugins");
         compile::plugins(layout, &sluice, &source, &plugins, Some(&of_languages))
     })?;
+    println!("\n== outside tools");
+    let watch = Stopwatch::start();
+    let outsiders = setup::outsiders(layout);
+    summary.row("outside tools", &watch, &outsiders.said().join("; "));
     let mut environment = vec![
         ("SLUICE_BIN", sluice),
         ("SLUICE_NATS_SERVER", tools.nats_server),
@@ -79,6 +83,7 @@ fn build(layout: &Layout, args: &Args, summary: &mut Summary) -> Result<Parts> {
         ("SLUICE_PLUGINS", plugins),
     ];
     environment.extend(of_languages.environment());
+    environment.extend(outsiders.environment());
     if args.long {
         environment.push(("SLUICE_LONG", "1".into()));
     }

@@ -1,6 +1,6 @@
 //! Takes the flags that say where the broker is, gives a connection.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use async_nats::ServerAddr;
@@ -11,6 +11,7 @@ use crate::broker;
 use crate::config::{Config, Server};
 
 const URL: &str = "NATS_URL";
+const FILE: &str = "SLUICE_CONFIG";
 
 /// Where the broker is.
 #[derive(Debug, clap::Args)]
@@ -25,12 +26,32 @@ pub(super) struct Target {
 }
 
 impl Target {
+    /// Where nothing is said, the daemon's file: that of the variable, or the one of this folder.
+    pub(super) fn or_daemons_file(mut self) -> Self {
+        let named = std::env::var_os(FILE).map(PathBuf::from);
+        let here = || Some(PathBuf::from("sluice.toml")).filter(|file| file.is_file());
+        if self.nats.is_none() && self.config.is_none() {
+            self.config = named.or_else(here);
+        }
+        self
+    }
+
+    /// The daemon's file, where one is named.
+    pub(super) fn file(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+
     /// Connects once; an error says where it tried.
     pub(super) async fn connect(&self) -> anyhow::Result<Context> {
-        let mut config = match &self.config {
+        let config = match &self.config {
             Some(path) => Config::load(path)?,
             None => Config::default(),
         };
+        self.connect_by(config).await
+    }
+
+    /// The same, by a file that was read already.
+    pub(super) async fn connect_by(&self, mut config: Config) -> anyhow::Result<Context> {
         let variable = || std::env::var(URL).ok().filter(|url| !url.is_empty());
         let named = match (&self.nats, &self.config) {
             (Some(url), _) => Some(("--nats", url.clone())),

@@ -10,6 +10,7 @@ mod story;
 mod tail;
 
 pub(crate) use self::story::level_name;
+pub(super) use tail::Args as TailArgs;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {

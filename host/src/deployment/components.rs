@@ -68,6 +68,18 @@ impl Components {
         Ok(digest)
     }
 
+    /// Whether there is a component with this digest.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn has(&self, digest: &str) -> Result<bool, Error> {
+        match self.store.info(digest).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == InfoErrorKind::NotFound => Ok(false),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
     /// The component with this digest.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! Takes what happens to a plug-in's deliveries, gives its metrics, the labels looked up once.
 
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
@@ -8,8 +9,11 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-use super::{Buckets, Latency, Plugin, PluginReason, gauge};
+use super::{Buckets, Latency, Plugin, PluginPartition, PluginReason, gauge};
 use crate::ledger::reason::Reason;
+
+/// A gauge of seconds.
+pub type Age = Gauge<f64, AtomicU64>;
 
 /// The metrics of one plug-in.
 #[derive(Clone, Debug)]
@@ -37,6 +41,7 @@ pub struct PluginMetrics {
     pub(super) circuits_open: Gauge,
     pub(super) memory: Gauge,
     pub(super) reload_pause: Histogram,
+    pub(super) lag_age: Family<PluginPartition, Age>,
     pub(super) dead_letters: Family<PluginReason, Counter>,
 }
 
@@ -81,6 +86,15 @@ impl PluginMetrics {
             circuits_open: self.circuits_open.get(),
             memory_bytes: self.memory.get(),
         }
+    }
+
+    /// How old the oldest event is that a partition has not read yet.
+    pub fn age(&self, partition: u8) -> Age {
+        let label = PluginPartition {
+            plugin: self.label.plugin.clone(),
+            partition,
+        };
+        self.lag_age.get_or_create(&label).clone()
     }
 
     /// A call came back.

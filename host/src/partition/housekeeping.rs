@@ -57,7 +57,7 @@ impl Partition {
     }
 
     pub(super) fn standing(&self) -> Standing {
-        let unread = self.behind.load(Ordering::Relaxed) + self.feed.len() as u64;
+        let unread = self.unread.behind.load(Ordering::Relaxed) + self.feed.len() as u64;
         Standing {
             parked: i64::try_from(self.lanes.parked()).unwrap_or(i64::MAX),
             blocked: i64::try_from(self.lanes.blocked()).unwrap_or(i64::MAX),
@@ -70,6 +70,14 @@ impl Partition {
 
     pub(super) fn report(&mut self, now: Standing) {
         self.parts.metrics.standing(self.reported, now);
+        let since = self.unread.since.load(Ordering::Relaxed);
+        let age = match now.lag {
+            0 => 0,
+            // Before the first message nothing is known.
+            _ if since == 0 => 0,
+            _ => clock::unix_millis().saturating_sub(since),
+        };
+        self.age.set(Duration::from_millis(age).as_secs_f64());
         self.reported = now;
     }
 

@@ -1,12 +1,12 @@
 //! The tools that make components of Python and of JavaScript. They are had if they can be.
 
-use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
+use super::npm::Packages;
 use super::report;
 use super::wheel::Wheel;
 use crate::clock::Stopwatch;
@@ -21,14 +21,16 @@ const COMPONENTIZE_PY: Wheel = Wheel {
 };
 
 /// What npm installs, and by which hashes, stands in the lock file that every new plug-in gets.
-/// Each file among the templates, and what npm calls it.
-const NPM_FILES: [(&str, &str); 3] = [
-    ("javascript/package.json", "package.json"),
-    ("node/package-lock.json", LOCK),
-    ("node/npmrc", ".npmrc"),
-];
-const LOCK: &str = "package-lock.json";
-const COMPONENTIZE_JS: &str = "node_modules/@bytecodealliance/componentize-js/src/cli.js";
+const COMPONENTIZE_JS: Packages = Packages {
+    folder: "componentize-js",
+    source: "host/templates",
+    files: [
+        ("javascript/package.json", "package.json"),
+        ("node/package-lock.json", "package-lock.json"),
+        ("node/npmrc", ".npmrc"),
+    ],
+    wanted: "node_modules/@bytecodealliance/componentize-js/src/cli.js",
+};
 
 /// Where each tool is, or why it is not.
 pub(crate) struct Languages {
@@ -55,7 +57,11 @@ pub(crate) fn ensure(layout: &Layout) -> Languages {
     };
     Languages {
         python: told("python", "componentize-py", python(layout)),
-        javascript: told("javascript", "componentize-js", javascript(layout)),
+        javascript: told(
+            "javascript",
+            "componentize-js",
+            COMPONENTIZE_JS.ensure(layout),
+        ),
     }
 }
 
@@ -107,33 +113,4 @@ pub(crate) fn componentize_py(folder: &Path) -> Command {
     python.env("PYTHONPATH", folder);
     python.args(["-c", "import componentize_py; componentize_py.script()"]);
     python
-}
-
-fn javascript(layout: &Layout) -> Result<(PathBuf, String)> {
-    let source = layout.root.join("host/templates");
-    let own = layout.target.join("tools").join("componentize-js");
-    let tool = own.join(COMPONENTIZE_JS);
-    let lock = fs::read(source.join("node").join(LOCK))?;
-    // Written last: what it says is there whole.
-    let installed = own.join("installed");
-    if fs::read(&installed).is_ok_and(|found| found == lock) && tool.is_file() {
-        return Ok((tool, "already there".to_owned()));
-    }
-    let watch = Stopwatch::start();
-    fs::create_dir_all(&own)?;
-    for (file, name) in NPM_FILES {
-        fs::copy(source.join(file), own.join(name))
-            .with_context(|| format!("could not copy {file}"))?;
-    }
-    let npm = env::var_os("NPM").unwrap_or_else(|| "npm".into());
-    let mut npm = Command::new(npm);
-    npm.current_dir(&own);
-    // Nothing of what it brings is run while it is installed.
-    npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]);
-    run::output(&mut npm)?;
-    if !tool.is_file() {
-        bail!("npm left no {}", tool.display());
-    }
-    fs::write(&installed, lock)?;
-    Ok((tool, format!("installed in {watch}")))
 }

@@ -5,9 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use sha2::{Digest as _, Sha256};
 
+use super::temp_folder::TempFolder;
 use crate::layout::Layout;
 use crate::run;
 
@@ -28,7 +29,7 @@ pub(super) struct Unpacked(TempFolder);
 
 impl Unpacked {
     pub(super) fn folder(&self) -> PathBuf {
-        self.0.0.join("unpacked")
+        self.0.path().join("unpacked")
     }
 }
 
@@ -50,9 +51,9 @@ impl Wheel {
         ])
         .arg(format!("{}=={}", self.package, self.version))
         .arg("--dest")
-        .arg(&folder.0);
+        .arg(folder.path());
         run::output(&mut pip)?;
-        let wheel = only_wheel(&folder.0)?;
+        let wheel = only_wheel(folder.path())?;
         let name = wheel.file_name().unwrap_or_default().to_string_lossy();
         self.check(&name, &fs::read(&wheel)?)?;
         let unpacked = Unpacked(folder);
@@ -97,24 +98,6 @@ fn only_wheel(dir: &Path) -> Result<PathBuf> {
         }
     }
     bail!("pip left no wheel in {}", dir.display())
-}
-
-struct TempFolder(PathBuf);
-
-impl TempFolder {
-    fn make(parent: &Path, what: &str) -> Result<Self> {
-        let path = parent.join(format!("fetching-{what}-{}", std::process::id()));
-        fs::create_dir_all(&path)
-            .with_context(|| format!("could not make the folder {}", path.display()))?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for TempFolder {
-    fn drop(&mut self) {
-        // Left behind it is only a few megabytes below target/.
-        let _ = fs::remove_dir_all(&self.0);
-    }
 }
 
 #[cfg(test)]

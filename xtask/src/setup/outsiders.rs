@@ -1,0 +1,105 @@
+//! What stands outside and looks at a host as its users do: a browser, and Prometheus. They are
+//! had if they can be.
+
+use std::path::PathBuf;
+
+use anyhow::{Error, Result};
+
+use super::debian::Program;
+use super::npm::Packages;
+use super::report;
+use crate::layout::Layout;
+
+const CHROMIUM: Program = Program {
+    names: &["chromium", "chromium-browser", "google-chrome"],
+    package: "chromium",
+    alone: false,
+};
+
+const PROMETHEUS: Program = Program {
+    names: &["prometheus"],
+    package: "prometheus",
+    alone: true,
+};
+
+const PROMTOOL: Program = Program {
+    names: &["promtool"],
+    ..PROMETHEUS
+};
+
+/// Drives the browser.
+const PLAYWRIGHT: Packages = Packages {
+    folder: "browser",
+    source: "tests/browser",
+    files: [
+        ("package.json", "package.json"),
+        ("package-lock.json", "package-lock.json"),
+        (".npmrc", ".npmrc"),
+    ],
+    wanted: "node_modules/playwright-core/package.json",
+};
+
+/// Where each is, or why it is not.
+pub(crate) struct Outsiders {
+    /// Under the name of the variable by which the tests find it.
+    found: Vec<(&'static str, &'static str, Result<PathBuf>)>,
+}
+
+/// Looks for them, and fetches what is missing. None is needed to build or to run Sluicegate,
+/// so that one cannot be had is told and is no error.
+pub(crate) fn ensure(layout: &Layout) -> Outsiders {
+    let told = |what: &str, result: Result<(PathBuf, String)>| {
+        let result = result.map(|(path, how)| {
+            report(what, &layout.short(&path).to_string(), &how);
+            path
+        });
+        if let Err(error) = &result {
+            println!("  {what:<12} cannot be had, so its tests are left out: {error:#}");
+        }
+        result
+    };
+    let modules = |(file, how): (PathBuf, String)| {
+        let folder = file.ancestors().nth(2).map_or(file.clone(), Into::into);
+        (folder, how)
+    };
+    let ways = [
+        ("SLUICE_CHROMIUM", "chromium", CHROMIUM.ensure(layout)),
+        (
+            "SLUICE_PLAYWRIGHT",
+            "playwright",
+            PLAYWRIGHT.ensure(layout).map(modules),
+        ),
+        ("SLUICE_PROMETHEUS", "prometheus", PROMETHEUS.ensure(layout)),
+        ("SLUICE_PROMTOOL", "promtool", PROMTOOL.ensure(layout)),
+    ];
+    let found = ways.map(|(variable, what, result)| (variable, what, told(what, result)));
+    Outsiders {
+        found: found.into(),
+    }
+}
+
+impl Outsiders {
+    /// Where tests are to look for them.
+    pub(crate) fn environment(&self) -> Vec<(&'static str, PathBuf)> {
+        let found = self.found.iter();
+        found
+            .filter_map(|(variable, _, path)| Some((*variable, path.as_ref().ok()?.clone())))
+            .collect()
+    }
+
+    /// A word about each.
+    pub(crate) fn said(&self) -> Vec<String> {
+        let skipped = |error: &Error| {
+            let error = error.to_string();
+            error.lines().next().unwrap_or_default().to_owned()
+        };
+        let one = |what: &str, path: &Result<PathBuf>| match path {
+            Ok(_) => format!("{what} there"),
+            Err(error) => format!("{what} SKIPPED: {}", skipped(error)),
+        };
+        self.found
+            .iter()
+            .map(|(_, what, path)| one(what, path))
+            .collect()
+    }
+}
