@@ -178,6 +178,11 @@ pub fn attribute(headers: &HeaderMap, name: &str) -> Option<String> {
     binary::header(headers, &format!("ce-{name}")).and_then(binary::decode_value)
 }
 
+/// The value of an attribute's header, with its escapes undone; none where they are wrong.
+pub fn decoded(value: &str) -> Option<String> {
+    binary::decode_value(value)
+}
+
 fn structured_content_type(headers: &HeaderMap) -> Option<&str> {
     binary::header(headers, "content-type").filter(|value| {
         value

@@ -29,7 +29,12 @@ const faults = [];
 async function look(page, name, path, width, scheme) {
   await page.goto(path);
   // Two looks, so that there are rates.
-  if (["/", "/plug-ins"].includes(path)) await page.waitForTimeout(2_500);
+  const rate = path === "/" ? ".node .figure strong" : ".figures dd";
+  if (["/", "/plug-ins"].includes(path)) {
+    await page.waitForFunction(
+      (rate) => [...document.querySelectorAll(rate)].some((figure) => /^[1-9].*\/s/.test(figure.textContent)), rate,
+    );
+  }
   const where = `${name} at ${width}, ${scheme}`;
   const wide = await page.evaluate(() => document.scrollingElement.scrollWidth);
   if (width < wide) faults.push(`${where}: ${wide} pixels wide`);

@@ -37,7 +37,7 @@ await run({
     await page.getByRole("link", { name: "Flow" }).click();
     await page.locator("#column-plug-ins .node", { hasText: "decide" }).getByText("paused").waitFor();
 
-    await page.getByRole("link", { name: "Plug-ins" }).click();
+    await page.getByRole("link", { name: "Plug-ins", exact: true }).click();
     await page.getByRole("button", { name: "Resume decide" }).click();
     await page.getByRole("button", { name: "Pause decide" }).waitFor();
     await figure(page, "decide", "Behind").getByText(/^0$/).waitFor();

@@ -78,12 +78,13 @@ impl Host {
     /// When the process ends, or is not ready in `seconds`.
     pub async fn wait_ready(&mut self, seconds: u64) -> Result<()> {
         let url = self.admin_url("/readyz");
+        let token = self.setup.token().map(str::to_owned);
         let process = self.process.as_mut().context("the host was not started")?;
         let ready = until("the host to be ready", seconds, async || {
             if let Some(status) = process.ended()? {
                 return Ok(Err(status));
             }
-            let (status, body) = http::get(url.clone()).await?;
+            let (status, body) = http::get(url.clone(), token.as_deref()).await?;
             ensure!(status == 200, "/readyz says {status}: {body}");
             Ok(Ok(()))
         })
@@ -213,7 +214,7 @@ impl Host {
     /// # Errors
     /// When nothing answers.
     pub async fn admin(&self, path: &str) -> Result<(u16, String)> {
-        http::get(self.admin_url(path)).await
+        http::get(self.admin_url(path), self.setup.token()).await
     }
 
     /// A reading of `/metrics`.

@@ -59,7 +59,8 @@ pub async fn company(sections: &str) -> Result<Stage> {
         ("order.placed", "shipment.raised"),
         ("echo.raised", "invoice.raised"),
     ];
-    let decide = [("record.*.*", "record.account.*")];
+    let both = "d365.custom.test.record.account.*\", \"d365.custom.test.business.account.*";
+    let decide = [("d365.custom.test.record.*.*", both)];
     let mendable = [("record.*.*", "record.thing.*")];
     let guest = |name: &str, changes: &[(&str, &str)]| renamed(&environment::guest(name)?, changes);
     let mirror = std::fs::read(environment::plugin("order-mirror")?)?;
@@ -81,25 +82,8 @@ pub async fn company(sections: &str) -> Result<Stage> {
 /// # Errors
 /// When it does not happen.
 pub async fn play(stage: &Stage) -> Result<()> {
-    let fno = Source::new("fno", "contoso").open();
     for number in 1..=3 {
-        let body = json!({
-            "BusinessEventId": "SalesOrderConfirmedBusinessEvent",
-            "BusinessEventLegalEntity": "USMF",
-            "ContextRecordSubject": format!("SO-{number}"),
-            "ControlNumber": 5_637_144_576_u64 + number,
-            "EventId": format!("00000000-0000-4000-8000-00000000000{number}"),
-            "EventTimeIso8601": "2026-11-20T08:30:00.000000Z",
-            "MajorVersion": 0, "MinorVersion": 0,
-            "SalesOrderNumber": format!("SO-{number}"),
-            "CustomerAccount": "US-001", "OrderAmount": 1_250.5, "CurrencyCode": "USD",
-        });
-        let answer = stage
-            .host
-            .gateway()
-            .ask(&fno.json(body.to_string()))
-            .await?;
-        ensure!(answer.status == 202, "{answer:?}");
+        order(stage, number).await?;
     }
     let accounts = OVER.into_iter().chain([("D-1", 100), ("E-2", 200)]);
     let accounts = accounts.map(|(number, limit)| {
@@ -121,6 +105,38 @@ pub async fn play(stage: &Stage) -> Result<()> {
     for plugin in ["order-mirror", "warehouse", "billing", "decide", "mendable"] {
         stage.host.settled(plugin, 40).await?;
     }
+    Ok(())
+}
+
+/// One order after the other, for as long as it is let.
+///
+/// # Errors
+/// When one is not taken.
+pub async fn trickle(stage: &Stage) -> Result<()> {
+    let mut pace = tokio::time::interval(Duration::from_millis(100));
+    for number in 100.. {
+        pace.tick().await;
+        order(stage, number).await?;
+    }
+    Ok(())
+}
+
+/// An order is confirmed in Finance & Operations.
+async fn order(stage: &Stage, number: u64) -> Result<()> {
+    let body = json!({
+        "BusinessEventId": "SalesOrderConfirmedBusinessEvent",
+        "BusinessEventLegalEntity": "USMF",
+        "ContextRecordSubject": format!("SO-{number}"),
+        "ControlNumber": 5_637_144_576_u64 + number,
+        "EventId": format!("00000000-0000-4000-8000-{number:012}"),
+        "EventTimeIso8601": chrono::Utc::now().to_rfc3339(),
+        "MajorVersion": 0, "MinorVersion": 0,
+        "SalesOrderNumber": format!("SO-{number}"),
+        "CustomerAccount": "US-001", "OrderAmount": 1_250.5, "CurrencyCode": "USD",
+    });
+    let source = Source::new("fno", "contoso").open();
+    let answer = stage.host.gateway().ask(&source.json(body.to_string())).await?;
+    ensure!(answer.status == 202, "{answer:?}");
     Ok(())
 }
 

@@ -23,6 +23,8 @@ pub struct Setup {
     beside: Vec<(String, Vec<u8>)>,
     sources: Vec<Source>,
     gateway: String,
+    admin: String,
+    token: Option<String>,
     sections: String,
     variables: Vec<(String, String)>,
 }
@@ -47,6 +49,8 @@ impl Setup {
             beside: Vec::new(),
             sources: Vec::new(),
             gateway: String::new(),
+            admin: String::new(),
+            token: None,
             sections: String::new(),
             variables: Vec::new(),
         }
@@ -88,6 +92,26 @@ impl Setup {
         self.gateway.push_str(lines);
         self.gateway.push('\n');
         self
+    }
+
+    /// Adds lines to `[admin]`.
+    #[must_use]
+    pub fn admin(mut self, lines: &str) -> Self {
+        self.admin.push_str(lines);
+        self.admin.push('\n');
+        self
+    }
+
+    /// Has the admin port ask for this token, and the harness give it.
+    #[must_use]
+    pub fn guarded(mut self, token: &str) -> Self {
+        self.token = Some(token.to_owned());
+        self.variable("ADMIN_TOKEN", token)
+            .admin("token = \"${ADMIN_TOKEN}\"")
+    }
+
+    pub(crate) fn token(&self) -> Option<&str> {
+        self.token.as_deref()
     }
 
     /// Other lines in `[events]` than the harness's `max_bytes = "1GiB"`.
@@ -198,7 +222,8 @@ impl Setup {
             folder.join("plugins"),
             self.grace
         )?;
-        writeln!(config, "[admin]\nlisten = \"127.0.0.1:{}\"", ports.admin)?;
+        let listen = format!("127.0.0.1:{}", ports.admin);
+        writeln!(config, "[admin]\nlisten = {listen:?}\n{}", self.admin)?;
         writeln!(config, "[events]\n{}", self.events)?;
         writeln!(config, "[telemetry]\nlog = \"json\"")?;
         if !self.sources.is_empty() {

@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
-use rcgen::{CertificateParams, CertifiedKey, KeyPair, generate_simple_self_signed};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedKey, DnType, IsCa, Issuer, KeyPair,
+    generate_simple_self_signed,
+};
 use tokio::net::TcpStream;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -86,11 +89,25 @@ impl Identity {
     /// # Errors
     /// When it shows another one, or none.
     pub async fn connect(&self, port: u16) -> Result<Connection> {
+        self.connect_as(port, None).await
+    }
+
+    /// The same by somebody who shows a certificate of theirs, where there is one.
+    ///
+    /// # Errors
+    /// When it shows another one, or none, or does not take that of the other side.
+    pub async fn connect_as(&self, port: u16, person: Option<&Self>) -> Result<Connection> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(self.cert.as_bytes())?)?;
-        let config = ClientConfig::builder()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let builder = ClientConfig::builder().with_root_certificates(roots);
+        let config = match person {
+            None => builder.with_no_client_auth(),
+            Some(person) => {
+                let cert = CertificateDer::from_pem_slice(person.cert.as_bytes())?;
+                let key = PrivateKeyDer::from_pem_slice(person.key.as_bytes())?;
+                builder.with_client_auth_cert(vec![cert], key)?
+            }
+        };
         let stream = TcpStream::connect(("127.0.0.1", port)).await?;
         let stream = TlsConnector::from(Arc::new(config))
             .connect(ServerName::try_from(NAME)?, stream)
@@ -98,5 +115,44 @@ impl Identity {
             .context("the TLS handshake")?;
         let (read, write) = tokio::io::split(stream);
         Ok(Connection::over(Box::new(read), Box::new(write)))
+    }
+}
+
+/// Who says who somebody is.
+#[derive(Debug)]
+pub struct Authority {
+    /// Its certificate, PEM.
+    pub cert: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Authority {
+    /// A new one.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn new() -> Result<Self> {
+        let mut params = CertificateParams::new(Vec::new())?;
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate()?;
+        let cert = params.self_signed(&key)?.pem();
+        Ok(Self {
+            cert,
+            issuer: Issuer::new(params, key),
+        })
+    }
+
+    /// A certificate for a person of this name, and its key.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn issue(&self, name: &str) -> Result<Identity> {
+        let mut params = CertificateParams::new(Vec::new())?;
+        params.distinguished_name.push(DnType::CommonName, name);
+        let key = KeyPair::generate()?;
+        Ok(Identity {
+            cert: params.signed_by(&key, &self.issuer)?.pem(),
+            key: key.serialize_pem(),
+        })
     }
 }

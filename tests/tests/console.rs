@@ -3,7 +3,7 @@
 //! the tests say so.
 
 use anyhow::Result;
-use sluicegate_tests::scene::{browse, company, play};
+use sluicegate_tests::scene::{browse, company, play, trickle};
 use sluicegate_tests::within;
 
 #[test]
@@ -54,7 +54,12 @@ fn every_page_reads_well_at_both_widths_in_light_and_dark() -> Result<()> {
         sluicegate_tests::sluice::dlq(&url, &replay).await?.ok()?;
         sluicegate_tests::outputs::wait_dead_letters(&stage.jetstream, 43, 60).await?;
         let folder = std::env::var("SLUICE_SCREENSHOTS").unwrap_or_default();
-        browse(&stage, "every_page.mjs", &[("SLUICE_SCREENSHOTS", &folder)]).await?;
+        let folder = [("SLUICE_SCREENSHOTS", folder.as_str())];
+        // Something flows meanwhile.
+        tokio::select! {
+            seen = browse(&stage, "every_page.mjs", &folder) => drop(seen?),
+            stopped = trickle(&stage) => stopped?,
+        }
         Ok(())
     })
 }

@@ -114,7 +114,7 @@ fn fifty_thousand_are_listed_in_a_second_and_replayed_through_a_kill() -> Result
 #[test]
 fn the_rate_is_kept_and_what_was_resolved_meanwhile_is_left_out() -> Result<()> {
     within(180, async {
-        let (mut stage, _) = mended(300, 30).await?;
+        let (stage, _) = mended(300, 30).await?;
         let url = stage.broker.url();
         let asked = dlq(
             &url,

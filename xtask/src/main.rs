@@ -34,6 +34,8 @@ Usage: cargo xtask VERB
                               with some 40 events
   bench [--quick] [NAME...]   measure a release build; exit 1 when a target is not met.
                               NAME: gateway, ledger, neighbours
+  screenshots                 keep a picture of every page of the console, wide and narrow,
+                              light and dark, in target/screenshots
   tidy                        check prose and structure, one line a finding
 ";
 
@@ -63,6 +65,7 @@ fn main() -> ExitCode {
             Err(wrong) => return usage(&wrong),
         },
         ["demo"] => Layout::find().and_then(|layout| demo::run(&layout)),
+        ["screenshots"] => Layout::find().and_then(|layout| test::screenshots(&layout)),
         ["tidy"] => Layout::find().and_then(|layout| tidy::run(&layout)),
         [] => return usage("say which VERB"),
         other => return usage(&format!("there is no `{}`", other.join(" "))),

@@ -54,6 +54,23 @@ pub(crate) fn run(layout: &Layout, args: &Args) -> Result<bool> {
     summary.close(args)
 }
 
+/// Runs the test that looks at every page of the console, and has it keep a picture of each.
+pub(crate) fn screenshots(layout: &Layout) -> Result<bool> {
+    let args = Args {
+        long: false,
+        filter: vec!["every_page_reads_well".to_owned()],
+    };
+    let mut summary = Summary::default();
+    let mut parts = build(layout, &args, &mut summary)?;
+    let folder = layout.target.join("screenshots");
+    parts
+        .environment
+        .push(("SLUICE_SCREENSHOTS", folder.clone()));
+    summary.runner("pictures", || workspace_tests(layout, &parts, &args))?;
+    println!("\npictures of every page are in {}", layout.short(&folder));
+    summary.close(&args)
+}
+
 /// What tests find in their environment.
 struct Parts {
     environment: Vec<(&'static str, PathBuf)>,

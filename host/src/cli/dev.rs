@@ -84,7 +84,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     line!(
         "gateway   http://{}/dataverse/{environment}  (also fno, eventgrid, cloudevents)\n\
          send      sluice send FILE… --environment {environment} --config {}  (--again for one that was sent before)\n\
-         metrics   http://{}/metrics\n\
+         console   http://{}/\n\
          A change of a source is built and swapped in; Ctrl-C ends.",
         args.gateway,
         file.display(),

@@ -19,7 +19,7 @@ pub(super) async fn show(page: Page) -> Response {
             h1 { "Audit" }
             @if entries.is_empty() { p.hint { "Nobody has done anything yet." } }
             @else {
-                div.scroll { table {
+                div.scroll role="region" aria-label="What operators did" tabindex="0" { table {
                     caption.hidden { "What operators did" }
                     thead { tr {
                         th scope="col" { "Time" } th scope="col" { "Who" } th scope="col" { "What" }

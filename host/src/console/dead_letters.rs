@@ -91,7 +91,7 @@ fn search(wanted: &Wanted) -> Markup {
         form.search method="get" action="/dead-letters" {
             label for="where" { "Conditions, one a line" }
             textarea #where name="where" rows="2" spellcheck="false"
-                placeholder="plugin=credit-hold&#10;error~deadlock" { (wanted.conditions) }
+                placeholder="plugin=credit-hold\nerror~deadlock" { (wanted.conditions) }
             div.actions {
                 button { "Filter" }
                 @if !wanted.conditions.is_empty() { a.button href="/dead-letters" { "Show all" } }
@@ -127,7 +127,7 @@ fn bar(
 
 fn group_table(groups: &[Group]) -> Markup {
     html! {
-        div.scroll { table.groups {
+        div.scroll role="region" aria-label="Groups of dead letters" tabindex="0" { table.groups {
             caption.hidden { "Groups of dead letters" }
             thead { tr {
                 th.number scope="col" { "Letters" } th scope="col" { "Plug-in" } th scope="col" { "Reason" }
@@ -163,7 +163,7 @@ fn letter_table(found: &[&Summary], wanted: &Wanted) -> Markup {
     };
     html! {
         h2 { "Letters, the newest first" }
-        div.scroll { table {
+        div.scroll role="region" aria-label="Dead letters" tabindex="0" { table {
             caption.hidden { "Dead letters" }
             thead { tr {
                 th.number scope="col" { "Number" } th scope="col" { "Died" } th scope="col" { "Event" }
@@ -193,7 +193,7 @@ fn waiting(page: &Page, keys: &[BlockedKey]) -> Markup {
         section #blocked {
             h2 { "Keys that wait for you" }
             p.hint { "Their plug-in has " code { "on_exhausted = \"block-key\"" } ": later events of the key wait until the dead letter is replayed or discarded." }
-            div.scroll { table {
+            div.scroll role="region" aria-label="Blocked keys" tabindex="0" { table {
                 caption.hidden { "Blocked keys" }
                 thead { tr {
                     th scope="col" { "Plug-in" } th scope="col" { "Key" } th.number scope="col" { "Events behind it" }

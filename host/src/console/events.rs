@@ -11,6 +11,7 @@ use super::page::Page;
 use super::words::{query, time};
 use crate::clock;
 use crate::operations::history::{self, Found, Row, search};
+use crate::route::REPLAY_PREFIX;
 
 /// Events on a page.
 const SHOWN: usize = 50;
@@ -132,7 +133,7 @@ fn table(rows: &[Row]) -> Markup {
         return html! { section.notice { p { "No event is so." } } };
     }
     html! {
-        div.scroll { table {
+        div.scroll role="region" aria-label="Events, the newest first" tabindex="0" { table {
             caption.hidden { "Events, the newest first" }
             thead { tr {
                 th.number scope="col" { "Number" } th scope="col" { "Stored" } th scope="col" { "Type" }
@@ -141,7 +142,7 @@ fn table(rows: &[Row]) -> Markup {
             tbody { @for row in rows { tr {
                 td.number { a href={ "/events/" (row.sequence) } { (row.sequence) } }
                 td { (time(&row.stored)) }
-                td { (row.event_type) }
+                td { (row.event_type) @if row.subject.starts_with(REPLAY_PREFIX) { " " span.badge { "sent again" } } }
                 td { a href={ "/events?" (query(&[("key", &row.key)])) } { (row.key) } }
                 td.id { (row.id) }
                 td.id { @if !row.correlation.is_empty() {

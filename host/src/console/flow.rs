@@ -124,10 +124,10 @@ fn sources(picture: &Picture, sample: &Sample) -> Vec<Node> {
     let own = picture.rates(&by_gateway);
     nodes.push(Node {
         href: "/events".to_owned(),
-        title: "Plug-ins and publishers".to_owned(),
+        title: "Past the gateway".to_owned(),
         figure: rate(others),
         what: "emitted",
-        notes: vec!["what comes past the gateway".to_owned()],
+        notes: vec!["by plug-ins, and by others at the broker".to_owned()],
         is_bad: false,
         line: rates
             .iter()

@@ -110,7 +110,7 @@ fn buttons(name: &str, paused: bool) -> Markup {
 
 fn builds(entries: &[(&Answer, &Entry)]) -> Markup {
     html! {
-        div.scroll { table {
+        div.scroll role="region" aria-label="Builds by host" tabindex="0" { table {
             caption.hidden { "Builds by host" }
             thead { tr {
                 th scope="col" { "Host" } th scope="col" { "Build" } th scope="col" { "Generation" }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use serde::{Serialize, Serializer};
 
 use super::fingerprint;
-use crate::decode::{attribute, decode, is_structured};
+use crate::decode::{decode, decoded, is_structured};
 use crate::ledger::dead_letter as facts;
 
 /// A word that many letters say.
@@ -138,32 +138,71 @@ impl Words {
         text
     }
 
-    /// What these headers say.
+    /// What these headers say. They are gone through once: of many letters this is what costs.
     pub(super) fn summary(&mut self, id: u64, headers: &HeaderMap) -> Summary {
-        let text = |name: &str| headers.get(name).map_or("", |value| value.as_str());
-        let of_event = |name: &str| attribute(headers, name).unwrap_or_default();
+        let none = || Text::from("");
         let mut summary = Summary {
             id,
-            plugin: self.keep(text(facts::PLUGIN)),
-            version: self.keep(text(facts::VERSION)),
-            digest: self.keep(text(facts::DIGEST)),
-            reason: self.keep(text(facts::REASON)),
-            error: self.keep(text(facts::ERROR)),
-            group: Text::from(""),
-            attempts: text(facts::ATTEMPTS).parse().unwrap_or(0),
-            subject: self.keep(text(facts::SUBJECT)),
-            sequence: text(facts::SEQUENCE).parse().unwrap_or(0),
-            blocks: text(facts::BLOCKS).parse().ok(),
-            edited: text(facts::EDITED).parse().ok(),
-            event_id: of_event("id"),
-            event_type: self.keep(&of_event("type")),
-            partition_key: self.keep(text(facts::PARTITION_KEY)),
-            correlation_id: of_event("correlationid"),
-            first_time: text(facts::FIRST_TIME).to_owned(),
-            last_time: text(facts::LAST_TIME).to_owned(),
-            trace_id: text(facts::TRACE_ID).to_owned(),
-            size: text("Nats-Msg-Size").parse().unwrap_or(0),
+            plugin: none(),
+            version: none(),
+            digest: none(),
+            reason: none(),
+            error: none(),
+            group: none(),
+            attempts: 0,
+            subject: none(),
+            sequence: 0,
+            blocks: None,
+            edited: None,
+            event_id: String::new(),
+            event_type: none(),
+            partition_key: none(),
+            correlation_id: String::new(),
+            first_time: String::new(),
+            last_time: String::new(),
+            trace_id: String::new(),
+            size: 0,
         };
+        for (name, values) in headers.iter() {
+            let Some(value) = values.first() else {
+                continue;
+            };
+            let value = value.as_str();
+            match name.as_ref() {
+                facts::PLUGIN => summary.plugin = self.keep(value),
+                facts::VERSION => summary.version = self.keep(value),
+                facts::DIGEST => summary.digest = self.keep(value),
+                facts::REASON => summary.reason = self.keep(value),
+                facts::ERROR => summary.error = self.keep(value),
+                facts::ATTEMPTS => summary.attempts = value.parse().unwrap_or(0),
+                facts::SUBJECT => summary.subject = self.keep(value),
+                facts::SEQUENCE => summary.sequence = value.parse().unwrap_or(0),
+                facts::BLOCKS => summary.blocks = value.parse().ok(),
+                facts::EDITED => summary.edited = value.parse().ok(),
+                facts::PARTITION_KEY => summary.partition_key = self.keep(value),
+                facts::FIRST_TIME => value.clone_into(&mut summary.first_time),
+                facts::LAST_TIME => value.clone_into(&mut summary.last_time),
+                facts::TRACE_ID => value.clone_into(&mut summary.trace_id),
+                "Nats-Msg-Size" => summary.size = value.parse().unwrap_or(0),
+                // The event's own, in whatever case its sender has written them.
+                other => {
+                    let Some((start, name)) = other.split_at_checked("ce-".len()) else {
+                        continue;
+                    };
+                    if !start.eq_ignore_ascii_case("ce-") {
+                        continue;
+                    }
+                    let text = || decoded(value).unwrap_or_default();
+                    if name.eq_ignore_ascii_case("id") {
+                        summary.event_id = text();
+                    } else if name.eq_ignore_ascii_case("type") {
+                        summary.event_type = self.keep(&text());
+                    } else if name.eq_ignore_ascii_case("correlationid") {
+                        summary.correlation_id = text();
+                    }
+                }
+            }
+        }
         summary.group = self.keep(&summary.fingerprint());
         summary
     }

@@ -52,7 +52,8 @@ impl Sluice {
                 return Ok(Err(status));
             }
             let (status, body) =
-                sluicegate_tests::http::get(format!("http://127.0.0.1:{admin}/readyz")).await?;
+                sluicegate_tests::http::get(format!("http://127.0.0.1:{admin}/readyz"), None)
+                    .await?;
             if status != 200 {
                 bail!("/readyz says {status}: {body}");
             }
