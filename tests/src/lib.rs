@@ -8,7 +8,7 @@
 //! [`broker`], [`setup`] and [`host`] run them (as [`process`]es, most often both on one
 //! [`stage`], or several hosts as a [`fleet`]), [`proxy`] stands between the two, [`events`]
 //! publishes inputs for the [`guests`], [`outputs`] and [`metrics`] show what became of them,
-//! [`wait`] waits for it, [`checks`] judges it. [`sluice`] runs the other verbs of the command
+//! [`prometheus`] scrapes it, [`wait`] waits for it, [`checks`] judges it. [`sluice`] runs the other verbs of the command
 //! line, [`doctor`] reads what one of them finds, [`component`] forges plug-in files.
 //!
 //! For the gateway: [`gateway`] says who may send, [`bodies`] and [`formats`] what, [`wire`] sends
@@ -34,6 +34,7 @@ pub mod metrics;
 pub mod module;
 pub mod outputs;
 pub mod process;
+pub mod prometheus;
 pub mod proxy;
 pub mod scene;
 pub mod setup;

@@ -9,6 +9,7 @@ use async_nats::jetstream::stream::DiscardPolicy;
 use sluicegate_tests::broker::free_port;
 use sluicegate_tests::doctor::Report;
 use sluicegate_tests::events::{Input, publish, series};
+use sluicegate_tests::guests::told;
 use sluicegate_tests::outputs::{wait_dead_letters, wait_echoes};
 use sluicegate_tests::process::{Process, command};
 use sluicegate_tests::sluice::{sluice, sluice_on};
@@ -231,6 +232,30 @@ fn plug_ins_that_do_not_run_are_named() -> Result<()> {
             )?;
             let dead = &["3 wait: 3 of reject (rejected)"];
             report.finds(("warn", "dead letters"), dead, &["sluice dlq list"])
+        })
+        .await
+    })
+}
+
+#[test]
+fn keys_that_wait_and_open_circuits_are_named() -> Result<()> {
+    within(90, async {
+        let blocking = "[plugin.fail-by-data]\non_exhausted = \"block-key\"\nmax_attempts = 2";
+        let stage = Stage::with(&["fail_by_data", "outage"], blocking).await?;
+        // Neither plug-in is content with any of these.
+        let inputs: Vec<Input> = (0..12)
+            .map(|n| told(&format!("k{n}"), 0, "replay"))
+            .collect();
+        publish(&stage.jetstream, &inputs).await?;
+        until("both findings", 30, async || {
+            let report = Report::of(&stage.host).await?;
+            let waiting = &["fail-by-data: 12 keys wait"];
+            let look = &["sluice dlq blocked --plugin fail-by-data"];
+            report.finds(("warn", "plug-ins"), waiting, look)?;
+            let open = &["outage: the circuits of 1 partitions are open"];
+            report.finds(("warn", "plug-ins"), open, &["what it depends on"])?;
+            ensure!(report.code() == Some(0), "{report:?}");
+            Ok(())
         })
         .await
     })

@@ -30,13 +30,17 @@ async fn readiness(shared: &Shared) {
 }
 
 async fn streams(shared: &Shared) {
+    let mut broker = shared.broker.subscribe();
     let mut tick = interval(STREAMS_EVERY);
     // One that is slow to answer is not asked twice for that.
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
+        let context = match broker.wait_for(Option::is_some).await {
+            Ok(context) => context.clone(),
+            Err(_) => return,
+        };
+        let Some(context) = context else { return };
         tick.tick().await;
-        let context = shared.broker.borrow().clone();
-        let Some(context) = context else { continue };
         for name in [EVENTS, LEDGER, DEADLETTER] {
             look(shared, &context, name).await;
         }
