@@ -135,7 +135,11 @@ async fn order(stage: &Stage, number: u64) -> Result<()> {
         "CustomerAccount": "US-001", "OrderAmount": 1_250.5, "CurrencyCode": "USD",
     });
     let source = Source::new("fno", "contoso").open();
-    let answer = stage.host.gateway().ask(&source.json(body.to_string())).await?;
+    let answer = stage
+        .host
+        .gateway()
+        .ask(&source.json(body.to_string()))
+        .await?;
     ensure!(answer.status == 202, "{answer:?}");
     Ok(())
 }
