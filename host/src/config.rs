@@ -187,12 +187,14 @@ pub struct Admin {
 }
 
 /// `[telemetry]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Telemetry {
     /// Form of the log.
     pub log: LogFormat,
-    /// OTLP endpoint. Not used yet.
+    /// Where an OpenTelemetry collector takes traces, by OTLP over gRPC.
     pub otlp: Option<String>,
+    /// The share of traces that are exported, 0 to 1, where no sender has decided.
+    pub sample: f64,
 }
 
 /// Form of the log.
@@ -253,6 +255,7 @@ impl Default for Telemetry {
         Self {
             log: LogFormat::Text,
             otlp: None,
+            sample: 1.0,
         }
     }
 }

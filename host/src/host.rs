@@ -31,6 +31,7 @@ use crate::nats_server::{self, NatsServer};
 use crate::plugin::compiler::Compiler;
 use crate::plugin::http;
 use crate::roster::Roster;
+use crate::telemetry::traces::{self, Traces};
 
 mod deployed;
 mod own;
@@ -77,6 +78,9 @@ pub enum Error {
     /// Plug-ins' requests could trust nobody.
     #[error(transparent)]
     Trust(http::TrustError),
+    /// Nowhere to export traces to.
+    #[error(transparent)]
+    Traces(#[from] traces::Error),
     /// No gateway.
     #[error(transparent)]
     Gateway(#[from] gateway::Error),
@@ -109,6 +113,7 @@ struct Shared {
     config: Arc<Config>,
     health: Health,
     metrics: Metrics,
+    traces: Traces,
     roster: Roster,
     tracker: TaskTracker,
     drain: CancellationToken,
@@ -141,20 +146,23 @@ impl Host {
             }
             Server::Addresses(addresses) => (None, addresses.clone()),
         };
+        let (metrics, tracker, owner) = (Metrics::default(), TaskTracker::new(), Uuid::new_v4());
+        let instance = owner.simple().to_string();
         let shared = Shared {
+            traces: Traces::new(&config, instance, &metrics, &tracker)?,
             config: Arc::new(config),
             health: Health::default(),
-            metrics: Metrics::default(),
+            metrics,
             roster: Roster::default(),
-            tracker: TaskTracker::new(),
+            tracker,
             drain: CancellationToken::new(),
             abort: CancellationToken::new(),
-            owner: Uuid::new_v4().into_bytes(),
+            owner: owner.into_bytes(),
             broker: watch::Sender::default(),
         };
         let gateway = Gateway::bind(
             &shared.config,
-            shared.metrics.clone(),
+            (shared.metrics.clone(), shared.traces.clone()),
             &shared.tracker,
             shared.broker.subscribe(),
         );
@@ -218,7 +226,9 @@ async fn run(
     };
     let working = async {
         let work = work(&shared, found, &addresses);
-        tokio::try_join!(work, served(accepting, &shared.drain)).map(|_| ())
+        let worked = tokio::try_join!(work, served(accepting, &shared.drain));
+        shared.traces.flush().await;
+        worked.map(|_| ())
     };
     let result = tokio::select! {
         result = working => result,

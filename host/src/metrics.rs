@@ -79,6 +79,10 @@ pub struct Metrics {
     gateway_duration: Family<Source, Histogram>,
     spool_events: Gauge,
     spool_bytes: Gauge,
+    /// Spans that the collector took.
+    pub spans_exported: Counter,
+    /// Spans that were recorded and never got there.
+    pub spans_dropped: Counter,
 }
 
 fn seconds() -> Histogram {
@@ -123,6 +127,8 @@ impl Default for Metrics {
             gateway_duration: all.register_with_unit("gateway_request_duration", "From a request's headers to its answer", Unit::Seconds, durations()),
             spool_events: all.register("gateway_spool_events", "Events on disk that the broker does not have yet", Gauge::default()),
             spool_bytes: all.register_with_unit("gateway_spool_size", "What they take on disk", Unit::Bytes, Gauge::default()),
+            spans_exported: all.register("trace_spans_exported", "Spans that the collector took", Counter::default()),
+            spans_dropped: all.register("trace_spans_dropped", "Spans that were dropped because the collector did not take them in time", Counter::default()),
             registry: Arc::new(all.into()),
         }
     }
@@ -251,6 +257,8 @@ mod tests {
         source.published.inc();
         metrics.spooled(4, 5);
         metrics.committed(3, Duration::from_millis(2));
+        metrics.spans_exported.inc_by(6);
+        metrics.spans_dropped.inc_by(7);
         let text = metrics.text();
         for line in [
             "sluicegate_deliveries_total{plugin=\"p\"} 1",
@@ -279,6 +287,8 @@ mod tests {
             "sluicegate_dead_letters_total{plugin=\"gateway\",reason=\"undecodable\"} 1",
             "sluicegate_gateway_spool_events 4",
             "sluicegate_gateway_spool_size_bytes 5",
+            "sluicegate_trace_spans_exported_total 6",
+            "sluicegate_trace_spans_dropped_total 7",
         ] {
             assert!(text.contains(line), "{line} is not in:\n{text}");
         }

@@ -38,6 +38,7 @@ use crate::plugin::generation::Generation;
 use crate::plugin::runners::{Finished, Runners};
 use crate::rollout::Rollout;
 use crate::route::{self, Route};
+use crate::telemetry::traces::Traces;
 
 mod blocking;
 mod concluding;
@@ -75,6 +76,8 @@ pub struct Parts {
     pub max_payload: usize,
     /// Of the plug-in.
     pub metrics: PluginMetrics,
+    /// Where the spans of attempts go.
+    pub traces: Traces,
     /// Where tasks and calls are spawned.
     pub tracker: TaskTracker,
 }
@@ -379,6 +382,7 @@ impl Parts {
         tracing::warn!(
             plugin = %by.manifest().name,
             event = held.body.as_ref().map_or("", Body::event_id),
+            correlation = held.body.as_ref().and_then(Body::correlation).as_deref(),
             sequence = held.sequence, attempts = held.attempts, reason = reason.as_str(), %error,
             "dead letter"
         );

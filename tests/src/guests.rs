@@ -23,6 +23,7 @@ pub const TESTED: &[(&str, &str)] = &[
     ("outage", "an_outage_downstream.rs"),
     ("record_order", "order_per_key.rs"),
     ("reject", "dead_letters.rs"),
+    ("relay", "traces.rs"),
     ("retry_forever", "dead_letters.rs"),
     ("retry_twice", "effects_happen_once.rs"),
     ("spin", "a_plugin_stays_in_its_box.rs"),

@@ -23,6 +23,7 @@ pub struct Setup {
     beside: Vec<(String, Vec<u8>)>,
     sources: Vec<Source>,
     gateway: String,
+    telemetry: String,
     sections: String,
     variables: Vec<(String, String)>,
 }
@@ -47,6 +48,7 @@ impl Setup {
             beside: Vec::new(),
             sources: Vec::new(),
             gateway: String::new(),
+            telemetry: String::new(),
             sections: String::new(),
             variables: Vec::new(),
         }
@@ -87,6 +89,14 @@ impl Setup {
     pub fn gateway(mut self, lines: &str) -> Self {
         self.gateway.push_str(lines);
         self.gateway.push('\n');
+        self
+    }
+
+    /// Adds lines to `[telemetry]`: `sample = 0.5`.
+    #[must_use]
+    pub fn telemetry(mut self, lines: &str) -> Self {
+        self.telemetry.push_str(lines);
+        self.telemetry.push('\n');
         self
     }
 
@@ -200,7 +210,7 @@ impl Setup {
         )?;
         writeln!(config, "[admin]\nlisten = \"127.0.0.1:{}\"", ports.admin)?;
         writeln!(config, "[events]\n{}", self.events)?;
-        writeln!(config, "[telemetry]\nlog = \"json\"")?;
+        writeln!(config, "[telemetry]\nlog = \"json\"\n{}", self.telemetry)?;
         if !self.sources.is_empty() {
             writeln!(
                 config,

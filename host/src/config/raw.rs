@@ -172,6 +172,7 @@ pub(super) struct RawAdmin {
 pub(super) struct RawTelemetry {
     pub(super) log: Leaf,
     pub(super) otlp: Leaf,
+    pub(super) sample: Leaf,
 }
 
 #[derive(Deserialize, Default)]

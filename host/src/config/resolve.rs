@@ -246,6 +246,9 @@ impl File<'_> {
         Ok(Telemetry {
             log: log.unwrap_or(LogFormat::Text),
             otlp,
+            sample: section
+                .number("sample", &raw.sample, 0.0..=1.0)?
+                .unwrap_or(Telemetry::default().sample),
         })
     }
 

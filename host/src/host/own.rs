@@ -263,6 +263,7 @@ impl Owning {
             ledger_stream: broker.ledger.clone(),
             max_payload: broker.max_payload(),
             metrics: shared.metrics.plugin(&name.plugin),
+            traces: shared.traces.clone(),
             tracker: shared.tracker.clone(),
         };
         tracing::info!(

@@ -74,7 +74,7 @@ impl Parts {
         Runners::new(
             build,
             Arc::clone(ledger),
-            self.metrics.clone(),
+            (self.metrics.clone(), self.traces.clone()),
             finished,
             self.tracker.clone(),
         )

@@ -17,12 +17,14 @@ use super::call::Returned;
 use super::generation::Generation;
 use super::instance::Call;
 use super::store::Staged;
+use super::traced;
 use crate::ledger::inbox::InboxId;
 use crate::ledger::staging::Accepted;
 use crate::ledger::{Effects, Ledger};
 use crate::metrics::PluginMetrics;
 use crate::outcome::{self, Outcome};
 use crate::rollout::Canary;
+use crate::telemetry::traces::{Span, Traces};
 
 /// Runs of one call in a row because of state that others change; then others are let first.
 const MAX_RERUNS: usize = 100;
@@ -57,6 +59,8 @@ pub struct Finished {
     pub generation: Arc<Generation>,
     /// Where it is on trial.
     pub canary: Option<Arc<Canary>>,
+    /// Of the attempt, which has ended.
+    pub span: Span,
 }
 
 #[derive(Default)]
@@ -71,6 +75,7 @@ pub struct Runners {
     canary: Option<Arc<Canary>>,
     ledger: Arc<Ledger>,
     metrics: PluginMetrics,
+    traces: Traces,
     queue: Mutex<Queue>,
     max_running: usize,
     finished: UnboundedSender<Finished>,
@@ -83,7 +88,7 @@ impl Runners {
     pub fn new(
         (generation, canary): (Arc<Generation>, Option<Arc<Canary>>),
         ledger: Arc<Ledger>,
-        metrics: PluginMetrics,
+        (metrics, traces): (PluginMetrics, Traces),
         finished: UnboundedSender<Finished>,
         tracker: TaskTracker,
     ) -> Arc<Self> {
@@ -94,6 +99,7 @@ impl Runners {
             canary,
             ledger,
             metrics,
+            traces,
             queue: Mutex::default(),
             max_running,
             finished,
@@ -120,7 +126,7 @@ impl Runners {
 
     fn work(&self) {
         loop {
-            let job = {
+            let mut job = {
                 let mut queue = self.queue.lock();
                 match queue.jobs.pop_front() {
                     Some(job) => job,
@@ -133,12 +139,14 @@ impl Runners {
             let ticket = job.ticket;
             let started = tracing::enabled!(target: TOLD, tracing::Level::DEBUG);
             let started = started.then(Instant::now);
+            traced::begin(&self.traces, &mut job.call, self.build());
             // A defect of the host's must not leave the lane waiting for ever.
             let outcome = catch_unwind(AssertUnwindSafe(|| self.run(&job))).unwrap_or_else(|_| {
                 Outcome::Again {
                     error: "the host panicked around the call".to_owned(),
                 }
             });
+            traced::end(&job.call.span, &outcome);
             if let Some(started) = started {
                 self.tell(&job, &outcome, started);
             }
@@ -149,8 +157,14 @@ impl Runners {
                 outcome,
                 generation: Arc::clone(&self.generation),
                 canary: self.canary.clone(),
+                span: std::mem::take(&mut job.call.span),
             });
         }
+    }
+
+    /// The build, and whether it is on trial.
+    fn build(&self) -> (&Generation, bool) {
+        (&self.generation, self.canary.is_some())
     }
 
     /// For `sluice dev`, which shows each attempt as it ends; else nobody listens.
@@ -217,7 +231,10 @@ impl Runners {
                 }
                 // As if the deliveries had run one after another: this one comes after
                 // the one whose write it missed.
-                Accepted::Stale => drop(self.metrics.reran.inc()),
+                Accepted::Stale => {
+                    traced::ran_again(&job.call.span);
+                    self.metrics.reran.inc();
+                }
             }
         }
         Outcome::Again {
