@@ -235,12 +235,14 @@ pub enum Proof {
 }
 
 /// `[telemetry]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Telemetry {
     /// Form of the log.
     pub log: LogFormat,
-    /// OTLP endpoint. Not used yet.
+    /// Where an OpenTelemetry collector takes traces, by OTLP over gRPC.
     pub otlp: Option<String>,
+    /// The share of traces that are exported, 0 to 1, where no sender has decided.
+    pub sample: f64,
     /// Which attempts are written down.
     pub journal: JournalMode,
     /// Bytes of the stream that they are written down in; the oldest go first.
@@ -321,6 +323,7 @@ impl Default for Telemetry {
             otlp: None,
             journal: JournalMode::All,
             journal_max_bytes: 256 << 20,
+            sample: 1.0,
         }
     }
 }

@@ -28,10 +28,12 @@ use self::publisher::Publisher;
 pub use self::source::Origin;
 use self::source::Source;
 use self::store::Store;
+use self::traced::Traced;
 use self::understand::{Item, understand};
 use crate::config::{Config, SourceKind};
 use crate::ledger::LEAST_TTL;
 use crate::metrics::Metrics;
+use crate::telemetry::traces::Traces;
 use crate::tls;
 
 mod answer;
@@ -46,6 +48,7 @@ mod serve;
 pub mod source;
 pub mod spool;
 mod store;
+mod traced;
 pub mod understand;
 
 const POST: &str = "POST";
@@ -100,6 +103,7 @@ struct Parts {
     sources: HashMap<SourceKind, HashMap<String, Source>>,
     memory: Memory,
     store: Store,
+    traces: Traces,
     /// How long a dead letter is kept.
     dead_letter_ttl: Duration,
 }
@@ -111,7 +115,7 @@ impl Gateway {
     /// [`Error`]: what waiting cannot mend.
     pub async fn bind(
         config: &Config,
-        metrics: Metrics,
+        (metrics, traces): (Metrics, Traces),
         tracker: &TaskTracker,
         broker: watch::Receiver<Option<Context>>,
     ) -> Result<Option<Self>, Error> {
@@ -139,6 +143,7 @@ impl Gateway {
             sources,
             memory: Memory::default(),
             store,
+            traces,
             dead_letter_ttl: config.ledger.dedup_window.max(LEAST_TTL),
         });
         Ok(Some(Self {
@@ -170,10 +175,12 @@ async fn handle(parts: &Parts, request: Request<Incoming>) -> Response {
         .get(&kind)
         .and_then(|same_kind| same_kind.get(environment));
     let started = Instant::now();
-    let response = match parts.take(kind, source, request).await {
+    let mut traced = Traced::new(&parts.traces);
+    let response = match parts.take(kind, source, request, &mut traced).await {
         Ok(response) => response,
         Err(problem) => problem.into_response(),
     };
+    traced.answered(response.status());
     if let Some(source) = source {
         let status = response.status().as_u16();
         source.metrics().answered(status, started.elapsed());
@@ -188,6 +195,7 @@ impl Parts {
         kind: SourceKind,
         source: Option<&Source>,
         request: Request<Incoming>,
+        traced: &mut Traced,
     ) -> Result<Response, Problem> {
         let (head, body) = request.into_parts();
         let source = source.filter(|source| source.admits(&head.uri, &head.headers));
@@ -201,6 +209,7 @@ impl Parts {
             _ => return Err(Problem::Method(POST)),
         }
         let source = source.ok_or(Problem::Unauthorized)?;
+        traced.admitted(&source.origin(), &head);
         let form = understand::form(kind, &head.headers)?;
         let _place = source.enter().ok_or(Problem::Busy(
             "this source has as many requests under way as max_in_flight allows",
@@ -210,7 +219,8 @@ impl Parts {
             return Ok(answer);
         }
         let origin = source.origin();
-        let items = understand(&origin, form, &head.headers, &body.bytes)?;
+        let mut items = understand(&origin, form, &head.headers, &body.bytes)?;
+        traced.understood(&mut items);
         source.metrics().received.inc_by(items.len() as u64);
         let mut answer = Answer::default();
         let outgoing: Vec<Outgoing> = items
@@ -234,6 +244,7 @@ impl Parts {
             })
             .collect();
         let kept = self.store.keep(outgoing).await?;
+        traced.kept(&kept);
         let metrics = source.metrics();
         metrics.published.inc_by(kept.len() as u64);
         metrics.undecodable.inc_by(answer.dead_letters() as u64);

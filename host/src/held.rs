@@ -1,5 +1,6 @@
 //! Takes a delivery, gives what a lane holds of it: attempts, key, and the body while there is room.
 
+use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +21,7 @@ use crate::plugin::instance::Call;
 use crate::plugin::runners::Job;
 use crate::rollout::Canary;
 use crate::route::REPLAY_PREFIX;
+use crate::telemetry::traces::Span;
 
 /// One delivery in its lane.
 #[derive(Debug)]
@@ -103,6 +105,11 @@ impl Body {
     /// The event's id; empty when the message is no event.
     pub fn event_id(&self) -> &str {
         self.event.as_ref().map_or("", |event| &event.id)
+    }
+
+    /// What the event belongs to, as its source says.
+    pub fn correlation(&self) -> Option<Cow<'_, str>> {
+        self.event.as_ref()?.text("correlationid")
     }
 
     /// The dead letter that was sent again, when this is one.
@@ -280,6 +287,7 @@ impl Held {
                 sequence: self.sequence,
                 is_replay: body.replay().is_some(),
                 traceparent,
+                span: Span::default(),
                 event,
             },
         })

@@ -15,28 +15,27 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use self::deployed::Deployed;
+pub use self::error::Error;
 use self::own::Owning;
 use self::plugins::{News, Plugins};
 use self::start::{Found, check_writable, connect, look};
 use crate::admin::{self, Admin};
-use crate::broker;
 use crate::clock;
 use crate::config::{Config, LedgerMode, Server};
-use crate::gateway::{self, Gateway};
+use crate::gateway::Gateway;
 use crate::health::Health;
 use crate::journal::Journal;
 use crate::leases::{Lease, Leases};
 use crate::ledger::committer::Committer;
-use crate::load;
 use crate::metrics::Metrics;
-use crate::nats_server::{self, NatsServer};
+use crate::nats_server::NatsServer;
 use crate::operations::replays;
 use crate::plugin::compiler::Compiler;
-use crate::plugin::http;
 use crate::roster::Roster;
-use crate::tls;
+use crate::telemetry::traces::Traces;
 
 mod deployed;
+mod error;
 mod gauges;
 mod own;
 mod plugins;
@@ -45,64 +44,6 @@ pub(crate) mod watching;
 
 const WAIT_FIRST: Duration = Duration::from_millis(200);
 const WAIT_LONGEST: Duration = Duration::from_secs(5);
-
-/// Why a host cannot run, or had to stop.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The admin port cannot be had.
-    #[error("admin.listen: {address} cannot be bound; is another host running?")]
-    Listen {
-        /// From the config.
-        address: std::net::SocketAddr,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-    /// A file of `admin.tls` cannot be used.
-    #[error("admin.tls: {0}")]
-    AdminTls(tls::Error),
-    /// The data folder cannot be used.
-    #[error("host.data_dir: {} cannot be written", path.display())]
-    DataDir {
-        /// From the config.
-        path: std::path::PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The plug-in folder cannot be read.
-    #[error("host.plugins_dir: {}", path.display())]
-    PluginsDir {
-        /// From the config.
-        path: std::path::PathBuf,
-        /// Why.
-        #[source]
-        source: Box<load::Error>,
-    },
-    /// No engine on this machine.
-    #[error("the WebAssembly engine cannot be started: {0}")]
-    Engine(String),
-    /// Plug-ins' requests could trust nobody.
-    #[error(transparent)]
-    Trust(http::TrustError),
-    /// No gateway.
-    #[error(transparent)]
-    Gateway(#[from] gateway::Error),
-    /// No nats-server of its own.
-    #[error(transparent)]
-    NatsServer(#[from] nats_server::Error),
-    /// The broker will not do, and waiting does not help.
-    #[error(transparent)]
-    Broker(#[from] broker::Error),
-    /// A part of the host ended by itself.
-    #[error("{task} ended by itself: {reason}")]
-    TaskEnded {
-        /// Which part.
-        task: String,
-        /// What it said.
-        reason: String,
-    },
-}
 
 /// A running host.
 pub struct Host {
@@ -117,6 +58,7 @@ struct Shared {
     config: Arc<Config>,
     health: Health,
     metrics: Metrics,
+    traces: Traces,
     roster: Roster,
     journal: Journal,
     tracker: TaskTracker,
@@ -151,23 +93,25 @@ impl Host {
             }
             Server::Addresses(addresses) => (None, addresses.clone()),
         };
-        let metrics = Metrics::default();
+        let (metrics, tracker, owner) = (Metrics::default(), TaskTracker::new(), Uuid::new_v4());
+        let instance = owner.simple().to_string();
         let journal = Journal::new(&config, metrics.clone());
         let shared = Shared {
+            traces: Traces::new(&config, instance, &metrics, &tracker)?,
             config: Arc::new(config),
             health: Health::default(),
             metrics,
             journal,
             roster: Roster::default(),
-            tracker: TaskTracker::new(),
+            tracker,
             drain: CancellationToken::new(),
             abort: CancellationToken::new(),
-            owner: Uuid::new_v4().into_bytes(),
+            owner: owner.into_bytes(),
             broker: watch::Sender::default(),
         };
         let gateway = Gateway::bind(
             &shared.config,
-            shared.metrics.clone(),
+            (shared.metrics.clone(), shared.traces.clone()),
             &shared.tracker,
             shared.broker.subscribe(),
         );
@@ -242,7 +186,9 @@ async fn run(
     };
     let working = async {
         let work = work(&shared, found, &addresses);
-        tokio::try_join!(work, served(accepting, &shared.drain)).map(|_| ())
+        let worked = tokio::try_join!(work, served(accepting, &shared.drain));
+        shared.traces.flush().await;
+        worked.map(|_| ())
     };
     let result = tokio::select! {
         result = working => result,

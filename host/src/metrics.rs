@@ -105,6 +105,10 @@ pub struct Metrics {
     stream_messages: Family<Stream, Gauge>,
     stream_bytes: Family<Stream, Gauge>,
     stream_limit: Family<Stream, Gauge>,
+    /// Spans that the collector took.
+    pub spans_exported: Counter,
+    /// Spans that were recorded and never got there.
+    pub spans_dropped: Counter,
 }
 
 fn seconds() -> Histogram {
@@ -158,6 +162,8 @@ impl Default for Metrics {
             stream_messages: all.register("stream_messages", "Messages in a stream of the broker", Family::default()),
             stream_bytes: all.register_with_unit("stream_size", "What they take there", Unit::Bytes, Family::default()),
             stream_limit: all.register_with_unit("stream_limit", "What they may take; without a limit there is no such line", Unit::Bytes, Family::default()),
+            spans_exported: all.register("trace_spans_exported", "Spans that the collector took", Counter::default()),
+            spans_dropped: all.register("trace_spans_dropped", "Spans that were dropped because the collector did not take them in time", Counter::default()),
             registry: Arc::new(all.into()),
         }
     }
@@ -312,6 +318,8 @@ mod tests {
         metrics.ready(true);
         metrics.events_stay(Duration::from_secs(60));
         metrics.stream("EVENTS", (6, 7), Some(8));
+        metrics.spans_exported.inc_by(6);
+        metrics.spans_dropped.inc_by(7);
         let text = metrics.text();
         for line in [
             "sluicegate_deliveries_total{plugin=\"p\"} 1",
@@ -347,6 +355,8 @@ mod tests {
             "sluicegate_stream_messages{stream=\"EVENTS\"} 6",
             "sluicegate_stream_size_bytes{stream=\"EVENTS\"} 7",
             "sluicegate_stream_limit_bytes{stream=\"EVENTS\"} 8",
+            "sluicegate_trace_spans_exported_total 6",
+            "sluicegate_trace_spans_dropped_total 7",
         ] {
             assert!(text.contains(line), "{line} is not in:\n{text}");
         }

@@ -7,44 +7,37 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use async_nats::jetstream::Context;
-use async_nats::jetstream::stream::Stream;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
-use tokio::sync::watch;
 use tokio::time::{Duration, Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use self::blocking::Decision;
 use self::housekeeping::{HOUSEKEEPING, REPORT};
 use self::loading::Loaded;
+pub use self::parts::Parts;
 use self::trying::Trial;
 use crate::breaker::Breaker;
 use crate::clock;
 use crate::cursor::{Cursor, Delivery, Read, Unread};
 use crate::decode::decode;
 use crate::held::{Bodies, Body, Held, Hold};
-use crate::journal::Journal;
 use crate::lane::{LaneId, Lanes};
 use crate::ledger::Ledger;
 use crate::ledger::claim::Claim;
-use crate::ledger::dead_letter::DeadLetter;
 use crate::ledger::message::Retry;
 use crate::ledger::reason::Reason;
 use crate::ledger::staging::Waiting;
-use crate::ledger::subject::PartitionName;
 use crate::ledger::writer::{self, Writer};
 use crate::manifest::Manifest;
-use crate::metrics::{Age, PluginMetrics, Standing};
-use crate::plugin::generation::Generation;
+use crate::metrics::{Age, Standing};
 use crate::plugin::runners::{Finished, Runners};
-use crate::rollout::Rollout;
 use crate::route::{self, Route};
 
 mod blocking;
 mod concluding;
 mod housekeeping;
 mod loading;
+mod parts;
 mod renewing;
 mod trying;
 
@@ -58,32 +51,6 @@ const MAX_STAGED_BYTES: usize = 32 << 20;
 const MAX_PARKED_BODIES: usize = 512;
 /// Deliveries held in lanes, written down or not; reading stops there.
 const MAX_HELD: usize = 200_000;
-
-/// What a partition works with.
-pub struct Parts {
-    /// The plug-in, as it is now.
-    pub generation: Arc<Generation>,
-    /// What takes its place, is tried beside it, or pauses it.
-    pub rollouts: watch::Receiver<Arc<Rollout>>,
-    /// For bodies that are in the object store.
-    pub context: Context,
-    /// The event store.
-    pub events: Stream,
-    /// The ledger's stream, for letting go of old log messages.
-    pub ledger_stream: Stream,
-    /// The subjects of this share.
-    pub subjects: Vec<String>,
-    /// Largest message of the broker, in bytes.
-    pub max_payload: usize,
-    /// Of the plug-in.
-    pub metrics: PluginMetrics,
-    /// Where attempts are written down,
-    pub journal: Journal,
-    /// as those of this partition.
-    pub name: PartitionName,
-    /// Where tasks and calls are spawned.
-    pub tracker: TaskTracker,
-}
 
 /// One running partition.
 pub struct Partition {
@@ -377,26 +344,6 @@ impl Partition {
 
     fn manifest(&self) -> &Manifest {
         self.parts.generation.manifest()
-    }
-}
-
-impl Parts {
-    /// The dead letter of a delivery, said aloud and counted.
-    fn dead_letter<'a>(
-        &self,
-        by: &'a Generation,
-        held: &'a Held,
-        reason: Reason,
-        error: &'a str,
-    ) -> DeadLetter<'a> {
-        tracing::warn!(
-            plugin = %by.manifest().name,
-            event = held.body.as_ref().map_or("", Body::event_id),
-            sequence = held.sequence, attempts = held.attempts, reason = reason.as_str(), %error,
-            "dead letter"
-        );
-        self.metrics.buried(reason);
-        held.dead_letter(by, reason, error, self.max_payload)
     }
 }
 

@@ -20,4 +20,5 @@ pub mod runners;
 pub mod signature;
 pub mod state_version;
 pub mod store;
+pub mod traced;
 pub mod wasi;

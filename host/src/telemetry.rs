@@ -1,10 +1,12 @@
-//! Takes `[telemetry]`, gives the process its log.
+//! Takes `[telemetry]`, gives the process its log; beside it, [`traces`].
 
 use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 
 use crate::config::LogFormat;
+
+pub mod traces;
 
 /// Sends what the host warns of to standard error, for commands that print all else themselves.
 pub fn warnings() {

@@ -55,6 +55,19 @@ pub fn outsider(variable: &str) -> Option<PathBuf> {
     path.ok()
 }
 
+/// The OpenTelemetry collector to export to (`SLUICE_COLLECTOR`). `None` when it cannot be had:
+/// then that is told, and the caller skips.
+///
+/// # Errors
+/// When the variable names nothing.
+pub fn collector() -> Result<Option<PathBuf>> {
+    if env::var_os("SLUICE_COLLECTOR").is_none_or(|value| value.is_empty()) {
+        eprintln!("SKIPPED: there is no collector; `cargo xtask setup` says why");
+        return Ok(None);
+    }
+    required("SLUICE_COLLECTOR").map(Some)
+}
+
 /// The component of one example plug-in of `plugins/` (`SLUICE_PLUGINS`).
 ///
 /// # Errors

@@ -25,6 +25,7 @@ pub struct Setup {
     gateway: String,
     admin: String,
     token: Option<String>,
+    telemetry: String,
     sections: String,
     variables: Vec<(String, String)>,
 }
@@ -51,6 +52,7 @@ impl Setup {
             gateway: String::new(),
             admin: String::new(),
             token: None,
+            telemetry: String::new(),
             sections: String::new(),
             variables: Vec::new(),
         }
@@ -112,6 +114,14 @@ impl Setup {
 
     pub(crate) fn token(&self) -> Option<&str> {
         self.token.as_deref()
+    }
+
+    /// Adds lines to `[telemetry]`: `sample = 0.5`.
+    #[must_use]
+    pub fn telemetry(mut self, lines: &str) -> Self {
+        self.telemetry.push_str(lines);
+        self.telemetry.push('\n');
+        self
     }
 
     /// Other lines in `[events]` than the harness's `max_bytes = "1GiB"`.
@@ -225,7 +235,7 @@ impl Setup {
         let listen = format!("127.0.0.1:{}", ports.admin);
         writeln!(config, "[admin]\nlisten = {listen:?}\n{}", self.admin)?;
         writeln!(config, "[events]\n{}", self.events)?;
-        writeln!(config, "[telemetry]\nlog = \"json\"")?;
+        writeln!(config, "[telemetry]\nlog = \"json\"\n{}", self.telemetry)?;
         if !self.sources.is_empty() {
             writeln!(
                 config,

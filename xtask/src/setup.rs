@@ -1,6 +1,7 @@
 //! `cargo xtask setup`: the wasm targets, a nats-server, the tools of other languages, and what
 //! looks at a host from outside. Changes nothing that is there.
 
+mod collector;
 mod debian;
 mod languages;
 mod nats;
@@ -17,6 +18,7 @@ use anyhow::Result;
 
 use crate::layout::Layout;
 
+pub(crate) use collector::ensure as collector;
 pub(crate) use languages::{Languages, componentize_py, ensure as languages};
 pub(crate) use outsiders::ensure as outsiders;
 

@@ -101,6 +101,13 @@ fn build(layout: &Layout, args: &Args, summary: &mut Summary) -> Result<Parts> {
     ];
     environment.extend(of_languages.environment());
     environment.extend(outsiders.environment());
+    let mut collector = None;
+    summary.step_saying("collector", || {
+        collector = setup::collector(layout);
+        let skipped = "tests of traces SKIPPED".to_owned();
+        Ok(collector.is_none().then_some(skipped).into_iter().collect())
+    })?;
+    environment.extend(collector.map(|program| ("SLUICE_COLLECTOR", program)));
     if args.long {
         environment.push(("SLUICE_LONG", "1".into()));
     }

@@ -27,6 +27,7 @@ use crate::plugin::instance::Call;
 use crate::plugin::state_version::of_plugin;
 use crate::plugin::store::Staged;
 use crate::telemetry;
+use crate::telemetry::traces::Span;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -211,6 +212,7 @@ fn call(generation: &Generation, input: Input, sequence: u64) -> (Place, Call) {
         sequence,
         is_replay: false,
         traceparent: format!("00-{trace}-{sequence:016x}-01"),
+        span: Span::default(),
         event,
     };
     let place = Place {

@@ -196,6 +196,7 @@ pub(super) struct RawTelemetry {
     pub(super) otlp: Leaf,
     pub(super) journal: Leaf,
     pub(super) journal_max_bytes: Leaf,
+    pub(super) sample: Leaf,
 }
 
 #[derive(Deserialize, Default)]

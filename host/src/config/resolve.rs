@@ -263,6 +263,9 @@ impl File<'_> {
                     1 << 20..=1 << 50,
                 )?
                 .unwrap_or(default.journal_max_bytes),
+            sample: section
+                .number("sample", &raw.sample, 0.0..=1.0)?
+                .unwrap_or(default.sample),
         })
     }
 

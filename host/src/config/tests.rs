@@ -163,6 +163,7 @@ fn every_bad_value_is_refused_at_its_line() {
             "[telemetry]\notlp = \"127.0.0.1:4317\"",
             "an address such as",
         ),
+        ("[telemetry]\nsample = 1.5", "from 0.0 to 1.0"),
         (
             "[plugin.a]\npartitions = 3",
             "[plugin.a] partitions: found 3",

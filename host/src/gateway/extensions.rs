@@ -64,7 +64,7 @@ fn extension(header: &str) -> Option<String> {
 }
 
 /// Text that an attribute may hold: not blank, no control characters.
-fn text(value: &[u8]) -> Option<&str> {
+pub(super) fn text(value: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(value).ok()?.trim();
     let is_plain = !text.is_empty() && text.len() <= LONGEST && !text.contains(char::is_control);
     is_plain.then_some(text)

@@ -265,6 +265,7 @@ impl Owning {
             metrics: shared.metrics.plugin(&name.plugin),
             journal: shared.journal.clone(),
             name: name.clone(),
+            traces: shared.traces.clone(),
             tracker: shared.tracker.clone(),
         };
         tracing::info!(

@@ -14,9 +14,18 @@ use crate::ledger::reason::Reason;
 use crate::outcome::Outcome;
 use crate::plugin::generation::Generation;
 use crate::plugin::runners::Finished;
+use crate::plugin::traced;
 
 /// After trouble of the host's own, the same attempt follows this much later.
 const AGAIN: Duration = Duration::from_millis(250);
+
+/// What follows an attempt that failed.
+#[derive(PartialEq, Eq)]
+enum Next {
+    Attempt,
+    /// None is left.
+    None,
+}
 
 impl Partition {
     /// A call came back: its outcome decides what becomes of the lane.
@@ -26,6 +35,7 @@ impl Partition {
             outcome,
             generation,
             canary,
+            span,
         } = finished;
         let Some(outcome) = self.judged(canary, lane, outcome) else {
             return;
@@ -46,7 +56,11 @@ impl Partition {
                 after,
                 reason,
                 error,
-            } => self.retry(&generation, lane, after, reason, &error),
+            } => {
+                if self.retry(&generation, lane, after, reason, &error) == Next::None {
+                    traced::buried(&span, reason);
+                }
+            }
             Outcome::Dead { reason, error } => {
                 if reason == Reason::Rejected {
                     self.came_to_an_end();
@@ -56,6 +70,7 @@ impl Partition {
                 if let Some(held) = self.lanes.head(lane) {
                     held.attempts += 1;
                 }
+                traced::buried(&span, reason);
                 self.end_dead(&generation, lane, reason, &error);
             }
         }
@@ -109,10 +124,10 @@ impl Partition {
         after: Option<Duration>,
         reason: Reason,
         error: &str,
-    ) {
+    ) -> Next {
         let now = clock::unix_millis();
         let Some(held) = self.lanes.head(lane) else {
-            return;
+            return Next::Attempt;
         };
         held.attempts += 1;
         // The plug-in says that it is not the event's fault.
@@ -140,7 +155,8 @@ impl Partition {
             );
         }
         let Some(delay) = delay else {
-            return self.end_dead(by, lane, reason, error);
+            self.end_dead(by, lane, reason, error);
+            return Next::None;
         };
         let due = now + millis(delay);
         self.ledger.write_down(held.sequence, &held.retry(due));
@@ -148,11 +164,13 @@ impl Partition {
         tracing::info!(
             plugin = %self.parts.generation.manifest().name,
             event = held.body.as_ref().map_or("", Body::event_id),
+            correlation = held.body.as_ref().and_then(Body::correlation).as_deref(),
             attempt = held.attempts, retry_in = ?delay, %error, "the event will be tried again"
         );
         self.parts.metrics.retry.inc();
         self.in_flight = self.in_flight.saturating_sub(1);
         self.lanes.park(lane, due);
+        Next::Attempt
     }
 
     fn came_to_an_end(&mut self) {

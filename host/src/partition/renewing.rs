@@ -79,7 +79,7 @@ impl Parts {
             build,
             journal,
             Arc::clone(ledger),
-            self.metrics.clone(),
+            (self.metrics.clone(), self.traces.clone()),
             finished,
             self.tracker.clone(),
         )

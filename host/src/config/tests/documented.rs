@@ -95,6 +95,7 @@ fn the_documented_options_are_read() {
         config.telemetry.otlp.as_deref(),
         Some("http://127.0.0.1:4317")
     );
+    assert_eq!(config.telemetry.sample, 0.1);
     let applied = config
         .apply(manifest("[capabilities]\nemit = [\"d365.custom.>\"]"))
         .unwrap();

@@ -1,0 +1,473 @@
+//! Takes what a stage does and under which trace, gives spans for the collector; off, it takes and gives nothing.
+//!
+//! A span is built here and not by the SDK's tracer: its context is wanted before it ends (the
+//! guest sees it), it ends on another thread than it began on, and a host without a collector
+//! is to pay one branch for each event. The SDK has the span's shape and the exporter.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use opentelemetry::trace::{Event, Link, SpanContext, SpanId, Status, TraceFlags, TraceState};
+use opentelemetry::{InstrumentationScope, Key, KeyValue, Value};
+use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
+use parking_lot::Mutex;
+use tokio_util::task::TaskTracker;
+
+pub use self::context::{Context, trace_of};
+pub use self::export::Error;
+use self::export::{Exporter, Queue};
+use crate::config::Config;
+use crate::event::Event as CloudEvent;
+use crate::metrics::Metrics;
+pub use opentelemetry::trace::{SpanKind, TraceId};
+
+mod context;
+mod export;
+
+/// Bytes of text that the events of one span may hold; what is more is counted.
+const MAX_EVENT_TEXT: usize = 64 << 10;
+/// About what a span takes beside its texts.
+const FIXED: usize = 256;
+/// And each attribute or event.
+const EACH: usize = 48;
+
+/// Where spans go. Cheap to clone; off unless `telemetry.otlp` names a collector.
+#[derive(Clone, Default)]
+pub struct Traces(Option<Arc<Sink>>);
+
+struct Sink {
+    queue: Queue,
+    sample: Sample,
+    scope: InstrumentationScope,
+}
+
+/// What a span begins under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Under {
+    /// Another span, of this host or not; whether it is sampled decides.
+    Span(Context),
+    /// A trace that has no span yet.
+    Trace(TraceId),
+    /// Nothing: a new trace.
+    Nothing,
+}
+
+impl From<Option<Context>> for Under {
+    fn from(parent: Option<Context>) -> Self {
+        parent.map_or(Self::Nothing, Self::Span)
+    }
+}
+
+/// A share of the traces, the same ones on every host.
+#[derive(Debug, Clone, Copy)]
+struct Sample(u64);
+
+impl Sample {
+    const ALL: u64 = 1 << 63;
+
+    /// `ratio` is from 0 to 1.
+    fn new(ratio: f64) -> Self {
+        if 1.0 <= ratio {
+            return Self(Self::ALL);
+        }
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "from 0 to 2^63"
+        )]
+        Self((ratio.max(0.0) * Self::ALL as f64) as u64)
+    }
+
+    /// By the id, as the SDK's `TraceIdRatioBased` does it.
+    fn has(self, trace: TraceId) -> bool {
+        let [.., a, b, c, d, e, f, g, h] = trace.to_bytes();
+        u64::from_be_bytes([a, b, c, d, e, f, g, h]) >> 1 < self.0
+    }
+}
+
+impl Traces {
+    /// What `[telemetry]` says. Spans are exported by a task of their own, from now until
+    /// [`Traces::flush`].
+    ///
+    /// # Errors
+    /// When the collector's address cannot be used. One that is away is no error.
+    pub fn new(
+        config: &Config,
+        instance: String,
+        metrics: &Metrics,
+        tracker: &TaskTracker,
+    ) -> Result<Self, Error> {
+        let Some(endpoint) = &config.telemetry.otlp else {
+            return Ok(Self::default());
+        };
+        let resource = export::resource(&config.host.name, instance);
+        let (exporter, queue) = Exporter::new(endpoint, &resource, metrics)?;
+        tracker.spawn(exporter.run());
+        tracing::info!(
+            endpoint,
+            sample = config.telemetry.sample,
+            "traces are exported"
+        );
+        Ok(Self(Some(Arc::new(Sink {
+            queue,
+            sample: Sample::new(config.telemetry.sample),
+            scope: InstrumentationScope::builder("sluicegate")
+                .with_version(env!("CARGO_PKG_VERSION"))
+                .build(),
+        }))))
+    }
+
+    /// Whether there is a collector.
+    pub fn is_on(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// A span that begins now.
+    pub fn span(&self, name: impl Into<Cow<'static, str>>, kind: SpanKind, under: Under) -> Span {
+        match &self.0 {
+            Some(sink) => Span::new(sink, name.into(), kind, (under, false), SystemTime::now()),
+            None => Span::default(),
+        }
+    }
+
+    /// A span that began earlier.
+    pub fn span_since(
+        &self,
+        start: SystemTime,
+        name: impl Into<Cow<'static, str>>,
+        kind: SpanKind,
+        under: Under,
+    ) -> Span {
+        match &self.0 {
+            Some(sink) => Span::new(sink, name.into(), kind, (under, false), start),
+            None => Span::default(),
+        }
+    }
+
+    /// Has what is queued exported, and no more taken. Ends after a few seconds at the latest,
+    /// wherever the collector is.
+    pub async fn flush(&self) {
+        if let Some(sink) = &self.0 {
+            sink.queue.flush().await;
+        }
+    }
+}
+
+impl fmt::Debug for Traces {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_tuple("Traces")
+            .field(&self.is_on())
+            .finish()
+    }
+}
+
+/// A span under way, or nothing. It ends when the last clone is dropped, if not before.
+#[derive(Clone, Default)]
+pub struct Span(Option<Arc<Open>>);
+
+struct Open {
+    sink: Arc<Sink>,
+    context: Context,
+    parent: Option<SpanId>,
+    parent_is_remote: bool,
+    kind: SpanKind,
+    start: SystemTime,
+    said: Mutex<Said>,
+}
+
+struct Said {
+    name: Cow<'static, str>,
+    end: Option<SystemTime>,
+    attributes: Vec<KeyValue>,
+    events: SpanEvents,
+    links: SpanLinks,
+    status: Status,
+    /// Bytes of texts and what they stand in, about.
+    size: usize,
+    event_text: usize,
+}
+
+impl Span {
+    fn new(
+        sink: &Arc<Sink>,
+        name: Cow<'static, str>,
+        kind: SpanKind,
+        (under, is_child): (Under, bool),
+        start: SystemTime,
+    ) -> Self {
+        let (trace, parent, sampled) = match under {
+            Under::Span(parent) => (parent.trace, Some(parent.span), parent.sampled),
+            Under::Trace(trace) => (trace, None, sink.sample.has(trace)),
+            Under::Nothing => {
+                let trace = context::new_trace();
+                (trace, None, sink.sample.has(trace))
+            }
+        };
+        let size = FIXED + name.len();
+        Self(Some(Arc::new(Open {
+            sink: Arc::clone(sink),
+            context: Context {
+                trace,
+                span: context::new_span(),
+                sampled,
+            },
+            parent,
+            // As far as is known: a span of this process begins by `child`.
+            parent_is_remote: parent.is_some() && !is_child,
+            kind,
+            start,
+            said: Mutex::new(Said {
+                name,
+                end: None,
+                attributes: Vec::new(),
+                events: SpanEvents::default(),
+                links: SpanLinks::default(),
+                status: Status::Unset,
+                size,
+                event_text: 0,
+            }),
+        })))
+    }
+
+    /// A span under this one.
+    pub fn child(&self, name: impl Into<Cow<'static, str>>, kind: SpanKind) -> Self {
+        match &self.0 {
+            Some(open) => {
+                let under = (Under::Span(open.context), true);
+                Self::new(&open.sink, name.into(), kind, under, SystemTime::now())
+            }
+            None => Self::default(),
+        }
+    }
+
+    /// What others are to be told of it; none when traces are off.
+    pub fn context(&self) -> Option<Context> {
+        self.0.as_ref().map(|open| open.context)
+    }
+
+    /// The same as W3C writes it.
+    pub fn traceparent(&self) -> Option<String> {
+        self.context().map(|context| context.to_string())
+    }
+
+    /// Whether anybody will see what is said of it.
+    pub fn is_seen(&self) -> bool {
+        self.0.as_ref().is_some_and(|open| open.context.sampled)
+    }
+
+    /// An attribute.
+    pub fn set(&self, key: &'static str, value: impl Into<Value>) {
+        self.say(|said| {
+            let value = value.into();
+            said.size += EACH + length(&value);
+            said.attributes.push(KeyValue::new(key, value));
+        });
+    }
+
+    /// What OpenTelemetry's conventions call an event's attributes, and the ids that lead to
+    /// what caused it. Never its body.
+    pub fn describe(&self, event: &CloudEvent) {
+        self.set("cloudevents.event_id", event.id.clone());
+        self.set("cloudevents.event_source", event.source.clone());
+        self.set("cloudevents.event_type", event.event_type.clone());
+        if let Some(subject) = &event.subject {
+            self.set("cloudevents.event_subject", subject.clone());
+        }
+        for (key, extension) in [
+            ("sluicegate.correlationid", "correlationid"),
+            ("sluicegate.causationid", "causationid"),
+        ] {
+            if let Some(text) = event.text(extension) {
+                self.set(key, text.into_owned());
+            }
+        }
+    }
+
+    /// Something that happened meanwhile, up to a bound.
+    pub fn event(&self, name: impl Into<Cow<'static, str>>, attributes: Vec<KeyValue>) {
+        self.say(|said| {
+            let name = name.into();
+            let texts = attributes.iter().map(|one| length(&one.value));
+            let text = name.len() + texts.sum::<usize>();
+            if MAX_EVENT_TEXT < said.event_text + text {
+                said.events.dropped_count += 1;
+                return;
+            }
+            said.event_text += text;
+            said.size += text + EACH * (1 + attributes.len());
+            let event = Event::new(name, SystemTime::now(), attributes, 0);
+            said.events.events.push(event);
+        });
+    }
+
+    /// A span of another trace that this one has to do with.
+    pub fn link(&self, other: Context) {
+        self.say(|said| {
+            said.size += EACH;
+            let link = Link::new(span_context(other, true), Vec::new(), 0);
+            said.links.links.push(link);
+        });
+    }
+
+    /// It failed.
+    pub fn fail(&self, error: impl Into<Cow<'static, str>>) {
+        self.say(|said| {
+            let status = Status::error(error);
+            if let Status::Error { description } = &status {
+                said.size += description.len();
+            }
+            said.status = status;
+        });
+    }
+
+    /// It ends now, though something may still be said of it.
+    pub fn end(&self) {
+        self.say(|said| said.end = Some(SystemTime::now()));
+    }
+
+    fn say(&self, what: impl FnOnce(&mut Said)) {
+        if let Some(open) = &self.0
+            && open.context.sampled
+        {
+            what(&mut open.said.lock());
+        }
+    }
+}
+
+impl fmt::Debug for Span {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_tuple("Span")
+            .field(&self.context())
+            .finish()
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if !self.context.sampled {
+            return;
+        }
+        let said = self.said.get_mut();
+        let span = SpanData {
+            span_context: span_context(self.context, false),
+            parent_span_id: self.parent.unwrap_or(SpanId::INVALID),
+            parent_span_is_remote: self.parent_is_remote,
+            span_kind: self.kind.clone(),
+            name: std::mem::take(&mut said.name),
+            start_time: self.start,
+            end_time: said.end.unwrap_or_else(SystemTime::now),
+            attributes: std::mem::take(&mut said.attributes),
+            dropped_attributes_count: 0,
+            events: std::mem::take(&mut said.events),
+            links: std::mem::take(&mut said.links),
+            status: std::mem::replace(&mut said.status, Status::Unset),
+            instrumentation_scope: self.sink.scope.clone(),
+        };
+        self.sink.queue.put(span, said.size);
+    }
+}
+
+fn span_context(context: Context, is_remote: bool) -> SpanContext {
+    let flags = TraceFlags::default().with_sampled(context.sampled);
+    let (trace, span) = (context.trace, context.span);
+    SpanContext::new(trace, span, flags, is_remote, TraceState::NONE)
+}
+
+fn length(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.as_str().len(),
+        // No other is long.
+        _ => 8,
+    }
+}
+
+/// An attribute of an event.
+pub fn attribute(key: &'static str, value: impl Into<Value>) -> KeyValue {
+    KeyValue::new(Key::from_static_str(key), value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn on(sample: f64) -> (Traces, export::Taken) {
+        let (queue, taken) = export::queue(&Metrics::default());
+        let sink = Sink {
+            queue,
+            sample: Sample::new(sample),
+            scope: InstrumentationScope::default(),
+        };
+        (Traces(Some(Arc::new(sink))), taken)
+    }
+
+    #[test]
+    fn off_there_is_nothing() {
+        let span = Traces::default().span("x", SpanKind::Server, Under::Nothing);
+        span.set("a", "b");
+        span.event("c", Vec::new());
+        assert_eq!(span.child("y", SpanKind::Client).traceparent(), None);
+    }
+
+    #[test]
+    fn a_span_ends_with_its_last_clone_and_keeps_its_end() {
+        let (traces, mut taken) = on(1.0);
+        let span = traces.span("x", SpanKind::Consumer, Under::Nothing);
+        let clone = span.clone();
+        clone.set("a", 1);
+        clone.end();
+        drop(span);
+        assert!(taken.next().is_none(), "a clone is left");
+        clone.event("later", Vec::new());
+        drop(clone);
+        let span = taken.next().expect("the span");
+        let event = span.events.events.first().expect("its event");
+        assert!(span.end_time <= event.timestamp);
+        assert_eq!(span.attributes.len(), 1);
+    }
+
+    #[test]
+    fn the_parent_decides_and_else_the_id() {
+        let (traces, mut taken) = on(0.0);
+        let root = traces.span("x", SpanKind::Server, Under::Nothing);
+        let text = root.traceparent().expect("on");
+        assert!(text.ends_with("-00"), "{text}");
+        drop(root.child("y", SpanKind::Client));
+        drop(root);
+        assert!(taken.next().is_none(), "nobody wanted them");
+        let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        let parent = Context::parse(parent).expect("valid");
+        let span = traces.span("x", SpanKind::Server, Under::Span(parent));
+        assert_eq!(span.context().map(|own| own.trace), Some(parent.trace));
+        drop(span);
+        let span = taken.next().expect("the sender wanted it");
+        assert_eq!(span.parent_span_id, parent.span);
+    }
+
+    #[test]
+    fn a_share_of_the_traces_is_about_that_share() {
+        let quarter = Sample::new(0.25);
+        let traces = std::iter::repeat_with(context::new_trace).take(4_000);
+        let taken = traces.filter(|trace| quarter.has(*trace)).count();
+        assert!((800..1_200).contains(&taken), "{taken}");
+        assert!(Sample::new(1.0).has(TraceId::from_bytes([0xff; 16])));
+        assert!(!Sample::new(0.0).has(TraceId::from_bytes([0; 16])));
+    }
+
+    #[test]
+    fn the_events_of_a_span_are_bounded() {
+        let (traces, mut taken) = on(1.0);
+        let span = traces.span("x", SpanKind::Consumer, Under::Nothing);
+        let line = "x".repeat(8 << 10);
+        for _ in 0..20 {
+            span.event("log", vec![attribute("message", line.clone())]);
+        }
+        drop(span);
+        let span = taken.next().expect("the span");
+        assert_eq!(span.events.events.len(), 7);
+        assert_eq!(span.events.dropped_count, 13);
+    }
+}
