@@ -72,6 +72,7 @@ pub async fn serve(
     tracker: TaskTracker,
     stop: CancellationToken,
 ) {
+    tracker.spawn(admin.console.clone().keep());
     let router = router(admin);
     serve::serve(listener, tls, router, tracker, stop).await;
 }
@@ -86,12 +87,14 @@ fn router(admin: Admin) -> Router {
             Arc::clone(&admin.access),
             guard::authorised,
         ));
-    // Whether the process lives is no secret, and who asks has no token to give.
-    Router::new()
-        .route("/healthz", get(|| async { "ok\n" }))
+    let hardened = Router::new()
         .merge(console::open(admin.console))
         .merge(guarded)
-        .layer(from_fn_with_state(admin.access, guard::hardened))
+        .layer(from_fn_with_state(admin.access, guard::hardened));
+    // Whether the process lives is no secret, and who asks has no token and no name to give.
+    Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .merge(hardened)
 }
 
 async fn readyz(State(admin): State<Admin>) -> Response {

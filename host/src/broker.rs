@@ -181,7 +181,10 @@ pub async fn provision(context: Context, config: &Config) -> Result<Broker, Erro
         audit::stream_config(config.nats.replicas),
     )
     .await?;
-    stream(&context, journal::STREAM, journal::stream_config(config)).await?;
+    // Nothing depends on it, and the space that it reserves may not be there.
+    if let Err(error) = stream(&context, journal::STREAM, journal::stream_config(config)).await {
+        tracing::warn!(%error, "stories of events will have no attempts; see telemetry.journal_max_bytes");
+    }
     let claims = claim_check::provision(&context, config).await;
     claims.map_err(|error| Error::Stream {
         stream: claim_check::STREAM,
@@ -203,12 +206,14 @@ pub async fn provision(context: Context, config: &Config) -> Result<Broker, Erro
 }
 
 /// What each stream is to be like, but for the object stores' own.
-pub fn wanted(config: &Config) -> [StreamConfig; 4] {
+pub fn wanted(config: &Config) -> [StreamConfig; 6] {
     [
         events_config(config),
         ledger_config(config),
         dead_letter_config(config),
         leases::stream_config(config.nats.replicas),
+        audit::stream_config(config.nats.replicas),
+        journal::stream_config(config),
     ]
 }
 

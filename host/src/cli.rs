@@ -1,5 +1,6 @@
 //! Takes arguments, gives what they ask for; one file a verb.
 
+mod audit;
 mod build;
 mod check;
 mod completions;
@@ -99,6 +100,8 @@ enum Verb {
     Completions(completions::Args),
     /// Write manual pages, one for each verb.
     Man(man::Args),
+    /// Who deployed, paused, replayed, edited, discarded what.
+    Audit(audit::Args),
     /// What `run` starts for each component that it has not compiled before.
     #[command(name = compiler::VERB, hide = true)]
     Compile(compiler::Bounds),
@@ -139,6 +142,7 @@ impl Cli {
             Verb::Doctor(args) => runtime.block_on(doctor::run(args)),
             Verb::Completions(args) => completions::run(&args),
             Verb::Man(args) => man::run(&args),
+            Verb::Audit(args) => runtime.block_on(audit::run(args)),
             Verb::Compile(bounds) => compiler::run(bounds).map(|()| ExitCode::SUCCESS),
         };
         // A call that does not come back must not keep the process.

@@ -77,6 +77,27 @@ impl Console {
         }
     }
 
+    /// Has at hand what a page would take long to read, from the first connection until `stop`.
+    pub async fn keep(self) {
+        let mut broker = self.inner.broker.clone();
+        let keeping = async {
+            let Ok(context) = broker
+                .wait_for(Option::is_some)
+                .await
+                .map(|found| found.clone())
+            else {
+                return;
+            };
+            if let Some(context) = context {
+                self.inner.shelf.keep(&context).await;
+            }
+        };
+        tokio::select! {
+            () = keeping => {}
+            () = self.inner.stop.cancelled() => {}
+        }
+    }
+
     fn context(&self) -> Result<Context, Fault> {
         let context = self.inner.broker.borrow().clone();
         context.ok_or_else(Fault::no_broker)

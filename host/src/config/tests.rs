@@ -10,7 +10,7 @@ mod overrides;
 fn lookup(name: &str) -> Option<String> {
     let value = match name {
         "NATS_URL" => "nats://sluice:hunter2@broker-1:4222,tls://broker-2",
-        "CONTOSO_KEY" | "ADMIN_TOKEN" | "CRM_SECRET" | "ERP_KEY" => "hunter2",
+        "CONTOSO_KEY" | "ADMIN_TOKEN" | "VERA_TOKEN" | "CRM_SECRET" | "ERP_KEY" => "hunter2",
         "EMPTY" => "",
         "ONE" => "1",
         "YES" => "true",
@@ -151,6 +151,28 @@ fn every_bad_value_is_refused_at_its_line() {
             "[admin]\ntoken = \"$${hunter2}\"",
             "written out in the file",
         ),
+        ("[admin]\nmask = [\"secret\"]", "a JSON pointer"),
+        (
+            "[admin]\nuser = [{ name = \"v\", token = \"${VERA_TOKEN}\" }]",
+            "role",
+        ),
+        (
+            "[admin]\nuser = [{ name = \"v\", role = \"king\", token = \"${VERA_TOKEN}\" }]",
+            "\"viewer\" or \"operator\"",
+        ),
+        (
+            "[admin]\nuser = [{ name = \"v\", role = \"viewer\" }]",
+            "both or none of token and certificate",
+        ),
+        (
+            "[admin]\nuser = [{ name = \"v\", role = \"viewer\", certificate = \"v\" }]",
+            "client_ca",
+        ),
+        (
+            "[admin]\nuser = [{ name = \"operator\", role = \"viewer\", token = \"${VERA_TOKEN}\" }]",
+            "a name that is taken",
+        ),
+        ("[admin]\ntls = { cert = \"c\" }", "both cert and key"),
         ("[admin]\ntoken = 5", "written out in the file"),
         ("[admin]\ntoken = \"${EMPTY}\"", "the variable is empty"),
         (

@@ -22,6 +22,8 @@ struct Node {
     figure: String,
     what: &'static str,
     notes: Vec<String>,
+    /// What is out of the ordinary.
+    flags: Vec<String>,
     /// Needs a look.
     is_bad: bool,
     line: Vec<f64>,
@@ -98,7 +100,7 @@ fn sources(picture: &Picture, sample: &Sample) -> Vec<Node> {
             .sum()
     };
     let all = picture.rate(|sample| sample.events.last);
-    let own = picture.rate(&by_gateway);
+    let own = picture.rate(by_gateway);
     let others = all.zip(own).map(|(all, own)| (all - own).max(0.0));
     let mut nodes: Vec<Node> = names
         .iter()
@@ -114,6 +116,7 @@ fn sources(picture: &Picture, sample: &Sample) -> Vec<Node> {
                 figure: rate(now),
                 what: "taken",
                 notes: vec![format!("{} since the hosts started", count(of(sample)))],
+                flags: Vec::new(),
                 is_bad: false,
                 line: picture.rates(of),
                 rate: now.unwrap_or(0.0),
@@ -121,13 +124,14 @@ fn sources(picture: &Picture, sample: &Sample) -> Vec<Node> {
         })
         .collect();
     let rates = picture.rates(|sample| sample.events.last);
-    let own = picture.rates(&by_gateway);
+    let own = picture.rates(by_gateway);
     nodes.push(Node {
         href: "/events".to_owned(),
         title: "Past the gateway".to_owned(),
         figure: rate(others),
         what: "emitted",
-        notes: vec!["by plug-ins, and by others at the broker".to_owned()],
+        notes: vec!["by plug-ins and others".to_owned()],
+        flags: Vec::new(),
         is_bad: false,
         line: rates
             .iter()
@@ -155,6 +159,7 @@ fn events(picture: &Picture, sample: &Sample) -> Node {
             counted(sample.events.messages, "event"),
             bytes(sample.events.bytes),
         ],
+        flags: Vec::new(),
         is_bad: false,
         line: picture.rates(|sample| sample.events.last),
         rate: now.unwrap_or(0.0),
@@ -170,18 +175,19 @@ fn plug_ins(picture: &Picture, sample: &Sample) -> Vec<Node> {
         let open = sample.sum(&name, |entry| entry.counts.circuits_open);
         let parked = sample.sum(&name, |entry| entry.counts.parked);
         let blocked = sample.sum(&name, |entry| entry.counts.blocked);
-        let mut notes = vec![
+        let notes = vec![
             format!("{} behind", count(lag)),
             format!("p50 {} · p99 {}", duration(half), duration(most)),
         ];
-        for (is_so, note) in [
+        let mut flags = Vec::new();
+        for (is_so, flag) in [
             (paused, "paused".to_owned()),
             (0 < open, "circuit open".to_owned()),
             (0 < blocked, counted(blocked, "key") + " blocked"),
-            (0 < parked, counted(parked, "key") + " wait for a retry"),
+            (0 < parked, counted(parked, "key") + " retrying"),
         ] {
             if is_so {
-                notes.push(note);
+                flags.push(flag);
             }
         }
         Node {
@@ -189,6 +195,7 @@ fn plug_ins(picture: &Picture, sample: &Sample) -> Vec<Node> {
             figure: rate(now),
             what: "handled",
             notes,
+            flags,
             is_bad: paused || 0 < open || 0 < blocked,
             line: picture.rates(|sample| sample.handled(&name)),
             rate: now.unwrap_or(0.0),
@@ -223,6 +230,7 @@ fn dead(sample: &Sample, picture: &Picture) -> Vec<Node> {
                 .map(|((_, reason), number)| format!("{} {reason}", count(*number)))
                 .take(3)
                 .collect(),
+            flags: Vec::new(),
             is_bad: true,
             line: picture.levels(of),
             rate: picture.rate(of).unwrap_or(0.0),
@@ -239,6 +247,7 @@ fn column(title: &str, id: &str, nodes: &[Node], nothing: &str) -> Markup {
             @for node in nodes {
                 a.node.bad[node.is_bad] href=(node.href) id={ (id) "-" (node.title) } {
                     span.title { (node.title) }
+                    span.flags { (node.flags.join(" · ")) }
                     span.figure { strong { (node.figure) } " " (node.what) }
                     (sparkline(&node.line))
                     span.notes { @for note in &node.notes { span { (note) } } }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::Context;
 use tokio::sync::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::fault::Fault;
 use crate::operations::letters::{self, Conditions, Summary};
@@ -15,6 +15,8 @@ use crate::operations::letters::{self, Conditions, Summary};
 pub(super) const MOST: u64 = 100_000;
 /// While letters go one after another, all are read anew only so often.
 const AGAIN: Duration = Duration::from_secs(3);
+/// While nobody looks, new ones are read so often: whoever looks then sees them at once.
+const MEANWHILE: Duration = Duration::from_secs(10);
 
 /// What was read last.
 #[derive(Debug, Default)]
@@ -31,6 +33,33 @@ struct Read {
 }
 
 impl Shelf {
+    /// Has them at hand before anybody looks, and after.
+    pub(super) async fn keep(&self, context: &Context) {
+        let mut meanwhile = interval(MEANWHILE);
+        meanwhile.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            meanwhile.tick().await;
+            let only_grew = match &*self.read.lock().await {
+                None => true,
+                Some(read) => {
+                    let stream = letters::stream(context).await;
+                    stream.is_ok_and(|stream| {
+                        let state = &stream.cached_info().state;
+                        let came = state.last_sequence.saturating_sub(read.last);
+                        0 < came && read.messages + came == state.messages
+                    })
+                }
+            };
+            // Letters that went cost a reading of all: that is for who looks.
+            if only_grew && let Err(fault) = self.letters(context).await {
+                tracing::debug!(
+                    error = fault.text,
+                    "dead letters cannot be read at the moment"
+                );
+            }
+        }
+    }
+
     /// The letters, oldest first.
     pub(super) async fn letters(&self, context: &Context) -> Result<Arc<Vec<Summary>>, Fault> {
         let mut read = self.read.lock().await;

@@ -17,8 +17,8 @@ pub const STREAM: &str = "AUDIT";
 const PREFIX: &str = "audit.";
 /// What is older than this is let go of.
 const KEPT: Duration = Duration::from_secs(2 * 365 * 24 * 60 * 60);
-/// Bytes; the oldest go first.
-const MAX_BYTES: i64 = 1 << 30;
+/// Bytes; the oldest go first. Some 150,000 deeds; the broker reserves them.
+const MAX_BYTES: i64 = 64 << 20;
 
 /// Why something was not done: it could not be written down.
 #[derive(Debug, thiserror::Error)]

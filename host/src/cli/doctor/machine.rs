@@ -135,7 +135,11 @@ fn memory(about: &mut About<'_>) {
 async fn ports(config: &Config, about: &mut About<'_>) {
     let admin = config.admin.listen;
     // Where the admin port answers as ours does, the host runs, and the other port is its own.
-    let is_up = is_ours(admin).await;
+    let is_up = match config.admin.tls {
+        None => is_ours(admin).await,
+        // What speaks there cannot be asked without its authority; that somebody does is a host.
+        Some(_) => TcpStream::connect(admin).await.is_ok(),
+    };
     port("admin.listen", admin, is_up, about).await;
     if !config.gateway.sources.is_empty() {
         port("gateway.listen", config.gateway.listen, is_up, about).await;

@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use super::{error, manifest, parse};
-use crate::config::{Auth, Config, Credential, GatewaySource, Place, Secret, SourceKind};
+use crate::config::{
+    Auth, Config, Credential, GatewaySource, Place, Proof, Role, Secret, SourceKind,
+};
 use crate::manifest::{Delivery, Limits, Retry, parse as parse_manifest};
 
 /// The fenced TOML blocks of docs/config.md, in their order.
@@ -90,7 +92,15 @@ fn the_documented_options_are_read() {
     assert_eq!(config.secrets["erp"].credential, erp);
     let tls = config.gateway.tls.as_ref().unwrap();
     assert_eq!(tls.key, Path::new("gateway-key.pem"));
-    assert_eq!(config.admin.token, Some(key));
+    assert_eq!(config.admin.token, Some(key.clone()));
+    assert!(config.admin.tls.as_ref().unwrap().client_ca.is_some());
+    assert_eq!(config.admin.mask.len(), 1);
+    let [vera, carl] = config.admin.users.as_slice() else {
+        panic!("{:?}", config.admin.users);
+    };
+    assert_eq!((vera.role, &vera.proof), (Role::Viewer, &Proof::Token(key)));
+    let certificate = Proof::Certificate("carl@contoso".to_owned());
+    assert_eq!((carl.role, &carl.proof), (Role::Operator, &certificate));
     assert_eq!(
         config.telemetry.otlp.as_deref(),
         Some("http://127.0.0.1:4317")
@@ -137,7 +147,7 @@ fn every_known_key_is_documented() {
         );
         for key in keys
             .split(", ")
-            .filter(|key| !matches!(*key, "token_file" | "source"))
+            .filter(|key| !matches!(*key, "token_file" | "source" | "user"))
         {
             assert!(
                 all.contains(&format!("{key} = ")) || all.contains(&format!("[{key}]")),

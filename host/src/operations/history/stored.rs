@@ -161,7 +161,7 @@ impl Stored {
                 body_base64: STANDARD.encode(&self.payload),
             }),
         };
-        Ok(serde_json::to_string(&json)?)
+        serde_json::to_string(&json)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Takes the headers of a dead letter, gives what it says of itself, each repeated word kept once.
 
 use std::borrow::Borrow;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -124,18 +124,42 @@ impl Summary {
     }
 }
 
-/// The words that were said before.
+/// The words that were said before, and the group of an error that says nothing of its event.
 #[derive(Debug, Default)]
-pub(super) struct Words(HashSet<Text>);
+pub(super) struct Words {
+    said: HashSet<Text>,
+    groups: HashMap<[Text; 3], Text>,
+}
 
 impl Words {
     fn keep(&mut self, text: &str) -> Text {
-        if let Some(known) = self.0.get(text) {
+        if let Some(known) = self.said.get(text) {
             return known.clone();
         }
         let text = Text::from(text);
-        self.0.insert(text.clone());
+        self.said.insert(text.clone());
         text
+    }
+
+    fn group(&mut self, summary: &Summary) -> Text {
+        let says = |own: &str| 2 < own.len() && summary.error.contains(own);
+        if says(&summary.event_id) || says(&summary.partition_key) || says(&summary.correlation_id)
+        {
+            return self.keep(&summary.fingerprint());
+        }
+        let Summary {
+            plugin,
+            reason,
+            error,
+            ..
+        } = summary;
+        let same = [plugin.clone(), reason.clone(), error.clone()];
+        if let Some(group) = self.groups.get(&same) {
+            return group.clone();
+        }
+        let group = self.keep(&summary.fingerprint());
+        self.groups.insert(same, group.clone());
+        group
     }
 
     /// What these headers say. They are gone through once: of many letters this is what costs.
@@ -203,7 +227,7 @@ impl Words {
                 }
             }
         }
-        summary.group = self.keep(&summary.fingerprint());
+        summary.group = self.group(&summary);
         summary
     }
 }

@@ -57,7 +57,8 @@ pub async fn run(
     let (mut reading, mut ending) = (FuturesOrdered::new(), FuturesUnordered::new());
     let (mut open, mut last) = (BTreeSet::new(), replay.cursor);
     loop {
-        let more = waiting.peek().is_some() && !stop.is_cancelled();
+        let goes_on = replay.state == State::Running && !stop.is_cancelled();
+        let more = waiting.peek().is_some() && goes_on;
         if !more && reading.is_empty() && ending.is_empty() {
             break;
         }
@@ -67,10 +68,7 @@ pub async fn run(
             _ = report.tick() => {
                 replay.cursor = finished_up_to(&open, last);
                 show(&replay);
-                match replays.write(&replay, revision).await? {
-                    Some(new) => revision = new,
-                    None => return overtaken(replays, &replay).await,
-                }
+                revision = report_to(replays, &mut replay, revision).await?;
             }
             Some((id, end)) = ending.next() => {
                 open.remove(&id);
@@ -94,18 +92,18 @@ pub async fn run(
         }
     }
     replay.cursor = finished_up_to(&open, last);
-    if waiting.peek().is_none() {
-        replay.state = State::Done;
-        replay.ended = Some(clock::rfc3339(clock::unix_millis()));
-    } else {
-        // Nobody does it: the first host that sees it goes on.
-        replay.by.clear();
+    if replay.state == State::Running {
+        if waiting.peek().is_none() {
+            replay.state = State::Done;
+            replay.ended = Some(clock::rfc3339(clock::unix_millis()));
+        } else {
+            // Nobody does it: the first host that sees it goes on.
+            replay.by.clear();
+        }
     }
     show(&replay);
-    match replays.write(&replay, revision).await? {
-        Some(_) => Ok(replay),
-        None => overtaken(replays, &replay).await,
-    }
+    report_to(replays, &mut replay, revision).await?;
+    Ok(replay)
 }
 
 /// Every letter up to this one has had its turn.
@@ -149,21 +147,19 @@ fn count(replay: &mut Replay, letter: u64, end: End) {
     }
 }
 
-/// Somebody wrote it meanwhile: an operator who stops it, or another process that does it.
-async fn overtaken(replays: &Replays, mine: &Replay) -> Result<Replay, Error> {
+/// Writes down how far it is; gives the new revision. An operator who has stopped it meanwhile
+/// is heard: what is on its way comes to its end, and nothing more is begun.
+async fn report_to(replays: &Replays, mine: &mut Replay, mut revision: u64) -> Result<u64, Error> {
     loop {
-        let (mut theirs, revision) = replays.read(&mine.id).await?;
-        if theirs.by != mine.by {
+        if let Some(new) = replays.write(mine, revision).await? {
+            return Ok(new);
+        }
+        let (theirs, newer) = replays.read(&mine.id).await?;
+        if theirs.by != mine.by && !mine.by.is_empty() {
             return Err(Error::Taken(theirs.id));
         }
-        // What was sent since the record was read is told, whatever became of the replay.
-        theirs.cursor = mine.cursor;
-        theirs.replayed = mine.replayed;
-        theirs.gone = mine.gone;
-        theirs.failed = mine.failed;
-        theirs.failures.clone_from(&mine.failures);
-        if replays.write(&theirs, revision).await?.is_some() {
-            return Ok(theirs);
-        }
+        mine.state = theirs.state;
+        mine.ended = theirs.ended;
+        revision = newer;
     }
 }
