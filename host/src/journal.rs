@@ -216,7 +216,9 @@ impl Writer {
         let before = page.size();
         page.push(attempt);
         let size = page.size();
-        inner.waiting.fetch_add(size - before, Ordering::Relaxed);
+        inner
+            .waiting
+            .fetch_add(size.saturating_sub(before), Ordering::Relaxed);
         if FULL <= size && before < FULL {
             inner.is_full.notify_one();
         }

@@ -20,6 +20,7 @@ async function pages(page) {
   found.edit = `${found["dead-letter"]}/edit`;
   found["replay-ask"] = await link(found.group, ".bar a.primary");
   found.replay = await link("/replays", "article h2 a");
+  found["sign-in"] = "/login";
   found["not-found"] = "/nothing/here";
   return found;
 }

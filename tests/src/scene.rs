@@ -38,11 +38,12 @@ pub fn renamed(component: &Path, changes: &[(&str, &str)]) -> Result<Vec<u8>> {
     with_manifest(&component, &text)
 }
 
-/// Sources of two kinds and five plug-ins: an order goes through three of them.
+/// Sources of three kinds and five plug-ins: an order goes through three of them. `more` is
+/// what the test wants besides.
 ///
 /// # Errors
 /// When it does not come up.
-pub async fn company(sections: &str) -> Result<Stage> {
+pub async fn company(more: impl FnOnce(Setup) -> Setup) -> Result<Stage> {
     let broker = Broker::start().await?;
     let relay = environment::guest("relay")?;
     let warehouse = [
@@ -72,9 +73,8 @@ pub async fn company(sections: &str) -> Result<Stage> {
         .file("warehouse.wasm", renamed(&relay, &warehouse)?)
         .file("billing.wasm", renamed(&relay, &billing)?)
         .file("decide.wasm", guest("decide", &decide)?)
-        .file("mendable.wasm", guest("mendable", &mendable)?)
-        .with(sections);
-    Stage::of(broker, setup).await
+        .file("mendable.wasm", guest("mendable", &mendable)?);
+    Stage::of(broker, more(setup)).await
 }
 
 /// Has happen what a console is looked at for: orders, accounts, and dead letters of two kinds.

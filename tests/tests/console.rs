@@ -4,12 +4,12 @@
 
 use anyhow::Result;
 use sluicegate_tests::scene::{browse, company, play, trickle};
-use sluicegate_tests::within;
+use sluicegate_tests::{Setup, within};
 
 #[test]
 fn a_dead_letter_is_found_read_edited_replayed_and_seen_done() -> Result<()> {
     within(240, async {
-        let stage = company("").await?;
+        let stage = company(|setup| setup).await?;
         play(&stage).await?;
         browse(&stage, "dead_letter.mjs", &[]).await?;
         Ok(())
@@ -19,7 +19,7 @@ fn a_dead_letter_is_found_read_edited_replayed_and_seen_done() -> Result<()> {
 #[test]
 fn one_order_is_followed_through_three_plug_ins() -> Result<()> {
     within(240, async {
-        let stage = company("").await?;
+        let stage = company(|setup| setup).await?;
         play(&stage).await?;
         browse(&stage, "order.mjs", &[]).await?;
         Ok(())
@@ -29,9 +29,28 @@ fn one_order_is_followed_through_three_plug_ins() -> Result<()> {
 #[test]
 fn a_paused_plug_in_is_seen_to_fall_behind() -> Result<()> {
     within(240, async {
-        let stage = company("").await?;
+        let stage = company(|setup| setup).await?;
         play(&stage).await?;
         browse(&stage, "pause.mjs", &[]).await?;
+        Ok(())
+    })
+}
+
+#[test]
+fn one_signs_in_with_a_token_and_a_viewer_has_no_buttons() -> Result<()> {
+    within(240, async {
+        let vera = "[[admin.user]]\nname = \"vera\"\nrole = \"viewer\"\ntoken = \"${VERA}\"\n";
+        let guarded = |setup: Setup| {
+            let setup = setup.guarded("an-operators-token");
+            setup.variable("VERA", "a-viewers-token").with(vera)
+        };
+        let stage = company(guarded).await?;
+        play(&stage).await?;
+        let tokens = [
+            ("OPERATOR", "an-operators-token"),
+            ("VIEWER", "a-viewers-token"),
+        ];
+        browse(&stage, "sign_in.mjs", &tokens).await?;
         Ok(())
     })
 }
@@ -40,7 +59,7 @@ fn a_paused_plug_in_is_seen_to_fall_behind() -> Result<()> {
 #[test]
 fn every_page_reads_well_at_both_widths_in_light_and_dark() -> Result<()> {
     within(240, async {
-        let stage = company("").await?;
+        let stage = company(|setup| setup).await?;
         play(&stage).await?;
         // A replay to look at, and something in the audit.
         let url = stage.broker.url();

@@ -36,7 +36,9 @@ struct Echo {
     input: String,
 }
 
-pub(crate) async fn measure(jetstream: &Js, rate: f64, time: Duration) -> Result<Seen> {
+/// `first` is the number of the first input: no two measures on one store may share numbers,
+/// since an event that was handled before has no output.
+pub(crate) async fn measure(jetstream: &Js, rate: f64, time: Duration, first: u64) -> Result<Seen> {
     let count = ((WARM_UP + time).as_secs_f64() * rate) as u64;
     let warm = (WARM_UP.as_secs_f64() * rate) as u64;
     let start = Instant::now() + Duration::from_millis(200);
@@ -61,7 +63,7 @@ pub(crate) async fn measure(jetstream: &Js, rate: f64, time: Duration) -> Result
             if warm <= number {
                 late.saturating_record(micros(due(number).elapsed()));
             }
-            let message = message(number);
+            let message = message(first + number);
             client
                 .publish_with_headers(message.subject, message.headers, message.body)
                 .await?;
@@ -70,8 +72,9 @@ pub(crate) async fn measure(jetstream: &Js, rate: f64, time: Duration) -> Result
     };
     let reading = async {
         let mut delay = Histogram::new_with_bounds(1, LONGEST, 3)?;
-        let mut open: HashMap<String, u64> =
-            (0..count).map(|number| (id(number), number)).collect();
+        let mut open: HashMap<String, u64> = (0..count)
+            .map(|number| (id(first + number), number))
+            .collect();
         let end = due(count) + PATIENCE;
         while !open.is_empty() {
             let left = end.saturating_duration_since(Instant::now());

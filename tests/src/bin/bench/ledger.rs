@@ -276,7 +276,8 @@ impl Bench {
         } = self.host("emit_one", Mode::On)?;
         host.start().await?;
         host.settled(&plugin, 60).await?;
-        let seen = delay::measure(&self.jetstream, rate, time).await?;
+        let first = self.hosts as u64 * 100_000_000;
+        let seen = delay::measure(&self.jetstream, rate, time, first).await?;
         host.stop().await?;
         host.hush();
         let name = |what: &str| format!("output after, {what}, at {rate:.0} events/s");

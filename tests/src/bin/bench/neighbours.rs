@@ -60,7 +60,7 @@ async fn p99(beside: Option<(&str, &str)>, time: Duration) -> Result<f64> {
             .with(&format!("[plugin.{plugin}]\ntimeout = \"2s\"\n"));
     }
     let mut host = setup.start().await?;
-    let seen = delay::measure(&broker.jetstream().await?, RATE, time).await?;
+    let seen = delay::measure(&broker.jetstream().await?, RATE, time, 0).await?;
     host.stop().await?;
     host.hush();
     Ok(seen.delay.value_at_percentile(99.0) as f64 / 1e3)
