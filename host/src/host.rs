@@ -242,7 +242,7 @@ async fn work(
         (shared.health.clone(), shared.metrics.clone()),
         shared.abort.clone(),
     ));
-    shared.tracker.spawn(replays::adopt(
+    let adopting = shared.tracker.spawn(replays::adopt(
         broker.context.clone(),
         format!("host {}, process {}", lease.name, short_id(&lease.id)),
         shared.drain.clone(),
@@ -297,6 +297,7 @@ async fn work(
             return Err(Error::TaskEnded { task, reason });
         }
     }
+    let _ = adopting.await;
     goodbye.cancel();
     let _ = keeping.await;
     writing.cancel();

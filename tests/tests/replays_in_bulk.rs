@@ -352,3 +352,39 @@ fn groups_conditions_and_edits_do_what_they_say() -> Result<()> {
         Ok(())
     })
 }
+
+#[test]
+fn a_host_that_stops_hands_over_and_counts_to_the_letter() -> Result<()> {
+    within(180, async {
+        let (mut stage, inputs) = mended(300, 30).await?;
+        let url = stage.broker.url();
+        let ask = ["replay", "--all", "--rate", "60", "--no-wait"];
+        dlq(&url, &ask).await?.ok()?;
+        until("some to be replayed", 30, async || {
+            let replay = newest(&url).await?;
+            ensure!(30 < number(&replay, "replayed"), "{replay}");
+            Ok(())
+        })
+        .await?;
+        stage.host.stop().await?;
+        let replay = newest(&url).await?;
+        let by = replay.get("by").and_then(Value::as_str);
+        let left = count(&stage.jetstream, "DEADLETTER", "dead.>").await? as u64;
+        ensure!(by == Some("") && 0 < left, "{left} left: {replay}");
+        ensure!(
+            number(&replay, "replayed") + left == 300,
+            "{left} left: {replay}"
+        );
+        stage.host.start().await?;
+        let replay = until("the replay to be done", 60, async || {
+            let replay = newest(&url).await?;
+            let state = replay.get("state").and_then(Value::as_str);
+            ensure!(state == Some("done"), "{replay}");
+            Ok(replay)
+        })
+        .await?;
+        ensure!(number(&replay, "replayed") == 300, "{replay}");
+        let echoes = stage.last_echoes("mendable").await?;
+        Verdict::on(&inputs, &echoes).clean()
+    })
+}

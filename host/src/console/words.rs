@@ -32,7 +32,7 @@ pub(super) fn rate(rate: Option<f64>) -> String {
     match rate {
         None => "–".to_owned(),
         Some(rate) if rate < 0.05 => "0/s".to_owned(),
-        Some(rate) if rate < 10.0 => format!("{rate:.1}/s"),
+        Some(rate) if rate < 9.95 => format!("{rate:.1}/s"),
         Some(rate) => format!("{}/s", count(rate.round() as u64)),
     }
 }
@@ -110,6 +110,7 @@ mod tests {
         assert_eq!(counted(1, "event"), "1 event");
         assert_eq!(rate(Some(0.0)), "0/s");
         assert_eq!(rate(Some(3.26)), "3.3/s");
+        assert_eq!(rate(Some(9.96)), "10/s");
         assert_eq!(rate(Some(12_345.6)), "12,346/s");
         assert_eq!(duration(Some(Duration::from_micros(350))), "350 µs");
         assert_eq!(duration(Some(Duration::from_millis(4_200))), "4.2 s");

@@ -19,18 +19,15 @@ const TRY_AGAIN: Duration = Duration::from_secs(2);
 
 /// Does what nobody does, until `stop`. `by` is this host, and this process of it.
 pub async fn adopt(context: Context, by: String, stop: CancellationToken) {
-    loop {
-        let watching = watch(&context, &by, &stop);
+    while !stop.is_cancelled() {
+        // One that goes on at the stop hands over what is left by itself.
+        if let Err(error) = watch(&context, &by, &stop).await {
+            tracing::debug!(%error, "replays cannot be watched at the moment");
+        }
         tokio::select! {
-            ended = watching => if let Err(error) = ended {
-                tracing::debug!(%error, "replays cannot be watched at the moment");
-            },
-            () = stop.cancelled() => return,
+            () = sleep(TRY_AGAIN) => {}
+            () = stop.cancelled() => {}
         }
-        if stop.is_cancelled() {
-            return;
-        }
-        sleep(TRY_AGAIN).await;
     }
 }
 
@@ -41,6 +38,7 @@ async fn watch(context: &Context, by: &str, stop: &CancellationToken) -> Result<
     let mut look = interval(LOOK);
     loop {
         tokio::select! {
+            () = stop.cancelled() => return Ok(()),
             change = changes.next() => {
                 let Some(change) = change else { return Ok(()) };
                 let change = change.map_err(|error| Error::Bucket(error.to_string()))?;
