@@ -316,7 +316,8 @@ impl Host {
         Ok(process.id())
     }
 
-    fn admin_url(&self, path: &str) -> String {
+    /// The address of a page of its admin port.
+    pub fn admin_url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.ports.admin)
     }
 

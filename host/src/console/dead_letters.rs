@@ -64,7 +64,7 @@ async fn draw(page: &Page, wanted: &Wanted) -> Result<Markup, Fault> {
     let running = replays
         .iter()
         .filter(|replay| replay.state == State::Running);
-    let is_one = matches!(groups.as_slice(), [_]) && !conditions.is_empty();
+    let is_cut = page.console.inner.shelf.is_cut().await;
     Ok(html! {
         h1 { "Dead letters" }
         @for replay in running { (progress(page, replay)) }
@@ -76,8 +76,8 @@ async fn draw(page: &Page, wanted: &Wanted) -> Result<Markup, Fault> {
         } @else {
             (bar(page, &conditions, wanted, found.len(), groups.len()))
             (group_table(&groups))
-            @if is_one || !conditions.is_empty() { (letter_table(&found, wanted)) }
-            @if MOST as usize <= all.len() {
+            @if !conditions.is_empty() { (letter_table(&found, wanted)) }
+            @if is_cut {
                 p.hint { "Only the newest " (count(MOST)) " numbers are looked at here; " code { "sluice dlq list" } " has all." }
             }
         }

@@ -29,6 +29,7 @@ struct Read {
     at: Instant,
     messages: u64,
     last: u64,
+    is_cut: bool,
     letters: Arc<Vec<Summary>>,
 }
 
@@ -64,13 +65,13 @@ impl Shelf {
     pub(super) async fn letters(&self, context: &Context) -> Result<Arc<Vec<Summary>>, Fault> {
         let mut read = self.read.lock().await;
         let stream = letters::stream(context).await?;
-        let (messages, last) = {
+        let (messages, first, last) = {
             let state = &stream.cached_info().state;
-            (state.messages, state.last_sequence)
+            (state.messages, state.first_sequence, state.last_sequence)
         };
         let before = read.take();
         let came = before.as_ref().map(|read| last.saturating_sub(read.last));
-        let all = match before {
+        let (mut all, mut is_cut) = match before {
             Some(before) if before.messages == messages && before.last == last => {
                 let letters = Arc::clone(&before.letters);
                 *read = Some(before);
@@ -81,7 +82,7 @@ impl Shelf {
                 let new = letters::all(&stream, &Conditions::default(), before.last + 1).await?;
                 let mut all = Arc::unwrap_or_clone(before.letters);
                 all.extend(new);
-                all
+                (all, before.is_cut)
             }
             Some(before) if before.at.elapsed() < AGAIN => {
                 let letters = Arc::clone(&before.letters);
@@ -90,17 +91,31 @@ impl Shelf {
             }
             Some(_) | None => {
                 let from = (last + 1).saturating_sub(MOST);
-                letters::all(&stream, &Conditions::default(), from).await?
+                let all = letters::all(&stream, &Conditions::default(), from).await?;
+                (all, 0 < messages && first < from)
             }
         };
+        let surplus = all.len().saturating_sub(MOST as usize);
+        all.drain(..surplus);
+        is_cut |= 0 < surplus;
         let letters = Arc::new(all);
         *read = Some(Read {
             at: Instant::now(),
             messages,
             last,
+            is_cut,
             letters: Arc::clone(&letters),
         });
         Ok(letters)
+    }
+
+    /// There are older ones that were not read.
+    pub(super) async fn is_cut(&self) -> bool {
+        self.read
+            .lock()
+            .await
+            .as_ref()
+            .is_some_and(|read| read.is_cut)
     }
 
     /// They are read anew at the next look: something was done with them.
