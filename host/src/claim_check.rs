@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 
 use crate::config::Config;
 use crate::cursor::Delivery;
+use crate::hex::hex;
 use crate::objects;
 
 /// The header that holds the reference in binary mode.
@@ -135,8 +136,7 @@ pub fn taken_out(headers: &HeaderMap) -> Option<&str> {
 }
 
 fn digest(body: &[u8]) -> String {
-    let digest = Sha256::digest(body);
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(body))
 }
 
 fn time_since(unix_seconds: i64) -> Duration {

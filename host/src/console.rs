@@ -15,6 +15,8 @@ use self::fault::Fault;
 use self::sampler::Sampler;
 use self::shelf::Shelf;
 use crate::admin::Access;
+use crate::operations::history::Stored;
+use crate::operations::letters::Summary;
 
 mod api;
 mod assets;
@@ -96,6 +98,16 @@ impl Console {
             () = keeping => {}
             () = self.inner.stop.cancelled() => {}
         }
+    }
+
+    /// The dead letters of an event, of those that are at hand.
+    async fn letters_of(&self, context: &Context, stored: &Stored) -> Result<Vec<Summary>, Fault> {
+        let Ok(event) = &stored.event else {
+            return Ok(Vec::new());
+        };
+        let all = self.inner.shelf.letters(context).await?;
+        let of_it = all.iter().filter(|letter| letter.event_id == event.id);
+        Ok(of_it.cloned().collect())
     }
 
     fn context(&self) -> Result<Context, Fault> {

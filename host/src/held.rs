@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use crate::clock;
 use crate::cursor::Delivery;
 use crate::event::Event;
+use crate::hex::hex;
 use crate::lane::LaneId;
 use crate::ledger::dead_letter::{DeadLetter, REPLAY, SUBJECT};
 use crate::ledger::inbox::InboxId;
@@ -331,8 +332,4 @@ fn original_subject(delivery: &Delivery) -> &str {
         Some(subject) if delivery.subject.starts_with(REPLAY_PREFIX) => subject.as_str(),
         _ => &delivery.subject,
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -181,6 +181,11 @@ impl Journal {
 }
 
 impl Writer {
+    /// Whether any attempt is to be told of.
+    pub fn is_on(&self) -> bool {
+        self.journal.inner.mode != JournalMode::Off
+    }
+
     /// Whether an attempt that ends so is to be told of at all.
     pub fn wants(&self, outcome: &Outcome) -> bool {
         match self.journal.inner.mode {

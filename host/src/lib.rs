@@ -89,4 +89,6 @@ pub mod telemetry;
 
 pub mod clock;
 
+pub mod hex;
+
 pub mod cli;

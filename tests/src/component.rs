@@ -24,6 +24,19 @@ pub fn with_manifest(component: &[u8], manifest: &str) -> Result<Vec<u8>> {
     Ok(changed)
 }
 
+/// The component with other words in its manifest.
+///
+/// # Errors
+/// When a word is not there, or the bytes are no component.
+pub fn with_words(component: &[u8], changes: &[(&str, &str)]) -> Result<Vec<u8>> {
+    let mut text = manifest(component)?;
+    for (from, to) in changes {
+        ensure!(text.contains(from), "{from} is not in {text}");
+        text = text.replace(from, to);
+    }
+    with_manifest(component, &text)
+}
+
 /// The component without a manifest.
 ///
 /// # Errors

@@ -64,6 +64,14 @@ impl Process {
         self.signal(Signal::TERM)
     }
 
+    /// SIGINT, as Ctrl-C sends it.
+    ///
+    /// # Errors
+    /// When the signal cannot be sent.
+    pub fn interrupt(&self) -> Result<()> {
+        self.signal(Signal::INT)
+    }
+
     /// SIGSTOP: the process stays, with all its connections, and does nothing any more.
     ///
     /// # Errors

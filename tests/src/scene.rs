@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use crate::broker::Broker;
-use crate::component::{manifest, with_manifest};
+use crate::component::with_words;
 use crate::environment::{self, outsider};
 use crate::events::{Message, publish_messages};
 use crate::gateway::Source;
@@ -24,20 +24,6 @@ const OVER: [(&str, u64); 3] = [("A-17", 90_000), ("B-4", 75_000), ("C-9", 1_000
 /// A browser's test is over by then.
 const PATIENCE: Duration = Duration::from_secs(150);
 
-/// A guest under other words.
-///
-/// # Errors
-/// When a word is not there, or the guest was not built.
-pub fn renamed(component: &Path, changes: &[(&str, &str)]) -> Result<Vec<u8>> {
-    let component = std::fs::read(component)?;
-    let mut text = manifest(&component)?;
-    for (from, to) in changes {
-        ensure!(text.contains(from), "{from} is not in {text}");
-        text = text.replace(from, to);
-    }
-    with_manifest(&component, &text)
-}
-
 /// Sources of three kinds and five plug-ins: an order goes through three of them. `more` is
 /// what the test wants besides.
 ///
@@ -45,7 +31,7 @@ pub fn renamed(component: &Path, changes: &[(&str, &str)]) -> Result<Vec<u8>> {
 /// When it does not come up.
 pub async fn company(more: impl FnOnce(Setup) -> Setup) -> Result<Stage> {
     let broker = Broker::start().await?;
-    let relay = environment::guest("relay")?;
+    let relay = std::fs::read(environment::guest("relay")?)?;
     let warehouse = [
         ("\"relay\"", "\"warehouse\""),
         (
@@ -63,15 +49,17 @@ pub async fn company(more: impl FnOnce(Setup) -> Setup) -> Result<Stage> {
     let both = "d365.custom.test.record.account.*\", \"d365.custom.test.business.account.*";
     let decide = [("d365.custom.test.record.*.*", both)];
     let mendable = [("record.*.*", "record.thing.*")];
-    let guest = |name: &str, changes: &[(&str, &str)]| renamed(&environment::guest(name)?, changes);
+    let guest = |name: &str, changes: &[(&str, &str)]| {
+        with_words(&std::fs::read(environment::guest(name)?)?, changes)
+    };
     let mirror = std::fs::read(environment::plugin("order-mirror")?)?;
     let setup = Setup::new(broker.url())
         .source(&Source::new("fno", "contoso").open())
         .source(&Source::new("dataverse", "contoso").open())
         .source(&Source::new("cloudevents", "test").open())
         .file("order-mirror.wasm", mirror)
-        .file("warehouse.wasm", renamed(&relay, &warehouse)?)
-        .file("billing.wasm", renamed(&relay, &billing)?)
+        .file("warehouse.wasm", with_words(&relay, &warehouse)?)
+        .file("billing.wasm", with_words(&relay, &billing)?)
         .file("decide.wasm", guest("decide", &decide)?)
         .file("mendable.wasm", guest("mendable", &mendable)?);
     Stage::of(broker, more(setup)).await

@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::interval;
 
-use crate::component::{manifest, with_manifest};
+use crate::component::with_words;
 use crate::environment;
 use crate::events::{Input, publish};
 use crate::host::Host;
@@ -28,13 +28,7 @@ struct Stamped {
 /// # Errors
 /// When a word is not there.
 pub fn build(changes: &[(&str, &str)]) -> Result<Vec<u8>> {
-    let component = std::fs::read(environment::guest("stamp")?)?;
-    let mut text = manifest(&component)?;
-    for (from, to) in changes {
-        ensure!(text.contains(from), "{from} is not in {text}");
-        text = text.replace(from, to);
-    }
-    with_manifest(&component, &text)
+    with_words(&std::fs::read(environment::guest("stamp")?)?, changes)
 }
 
 /// The build that calls itself `name`.

@@ -1,6 +1,7 @@
 //! Promise: many dead letters are sent again at a bounded rate, none lost and none twice,
 //! whoever is killed meanwhile; the set is the one that was asked for; and they are seen at once.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -11,7 +12,7 @@ use sluicegate_tests::events::{publish, spread};
 use sluicegate_tests::http;
 use sluicegate_tests::outputs::{count, echoes};
 use sluicegate_tests::process::{Process, command};
-use sluicegate_tests::sluice::dlq;
+use sluicegate_tests::sluice::{dlq, sluice};
 use sluicegate_tests::{Input, Stage, until, within};
 use tokio::time::Instant;
 
@@ -46,6 +47,41 @@ async fn newest(url: &str) -> Result<Value> {
     all.get(0).cloned().context("no replay")
 }
 
+/// The newest replay, once it is in this state.
+async fn newest_when(url: &str, wanted: &str, seconds: u64) -> Result<Value> {
+    until(&format!("the replay to be {wanted}"), seconds, async || {
+        let replay = newest(url).await?;
+        let state = replay.get("state").and_then(Value::as_str);
+        ensure!(state == Some(wanted), "{replay}");
+        Ok(replay)
+    })
+    .await
+}
+
+/// `sluice dlq replay` as a process that can be killed.
+fn replaying(url: &str, rate: &str, folder: &Path) -> Result<Process> {
+    let mut sluice = command(&environment::sluice()?);
+    sluice.args(["dlq", "replay", "--all", "--rate", rate, "--nats", url]);
+    Process::start("sluice dlq", sluice, &folder.join("log"))
+}
+
+/// The newest replay, once it has sent more than so many and goes on.
+async fn newest_beyond(url: &str, replayed: u64) -> Result<Value> {
+    until("some to be replayed", 30, async || {
+        let replay = newest(url).await?;
+        let state = replay.get("state").and_then(Value::as_str);
+        ensure!(state == Some("running"), "{replay}");
+        ensure!(replayed < number(&replay, "replayed"), "{replay}");
+        Ok(replay)
+    })
+    .await
+}
+
+fn name(replay: &Value) -> Result<String> {
+    let id = replay.get("id").and_then(Value::as_str);
+    Ok(id.context("no id")?.to_owned())
+}
+
 fn number(replay: &Value, member: &str) -> u64 {
     replay.get(member).and_then(Value::as_u64).unwrap_or(0)
 }
@@ -76,11 +112,9 @@ fn fifty_thousand_are_listed_in_a_second_and_replayed_through_a_kill() -> Result
         ensure!(*late < Duration::from_secs(1), "the list took {late:?}");
 
         // Begun at the command line, which is killed half way; a host goes on with it.
-        let mut sluice = command(&environment::sluice()?);
-        sluice.args(["dlq", "replay", "--all", "--rate", "5000", "--nats", &url]);
         let folder = tempfile::tempdir()?;
         let started = Instant::now();
-        let replaying = Process::start("sluice dlq", sluice, &folder.path().join("log"))?;
+        let replaying = replaying(&url, "5000", folder.path())?;
         until("a third to be replayed", 120, async || {
             let left = count(&stage.jetstream, "DEADLETTER", "dead.>").await? as u64;
             ensure!(left < LETTERS * 2 / 3, "{left} left");
@@ -100,15 +134,7 @@ fn fifty_thousand_are_listed_in_a_second_and_replayed_through_a_kill() -> Result
         stage.host.kill9();
         stage.host.start().await?;
         standing(&stage, 0, 120).await?;
-        let replay = until("the replay to be done", 30, async || {
-            let replay = newest(&url).await?;
-            ensure!(
-                replay.get("state").and_then(Value::as_str) == Some("done"),
-                "{replay}"
-            );
-            Ok(replay)
-        })
-        .await?;
+        let replay = newest_when(&url, "done", 30).await?;
         println!("replayed after {:?}: {replay}", started.elapsed());
         ensure!(number(&replay, "failed") == 0, "{replay}");
         let finished = number(&replay, "replayed") + number(&replay, "gone");
@@ -146,16 +172,19 @@ fn the_rate_is_kept_and_what_was_resolved_meanwhile_is_left_out() -> Result<()> 
             &[Input::new("late", "late", 0).body("no json")],
         )
         .await?;
-        standing_at_least(&stage, 1).await?;
-        let replay = until("the replay to be done", 60, async || {
-            let replay = newest(&url).await?;
-            ensure!(
-                replay.get("state").and_then(Value::as_str) == Some("done"),
-                "{replay}"
-            );
-            Ok(replay)
+        until("the late one to die", 30, async || {
+            let late = dlq(&url, &["list", "--where", "id=late", "--json"]).await?;
+            let late = late.ok()?.json()?;
+            ensure!(late.as_array().is_some_and(|all| all.len() == 1), "{late}");
+            Ok(())
         })
         .await?;
+        let meanwhile = newest(&url).await?;
+        ensure!(
+            meanwhile.get("state").and_then(Value::as_str) == Some("running"),
+            "it came too late: {meanwhile}"
+        );
+        let replay = newest_when(&url, "done", 60).await?;
         let took = started.elapsed();
         ensure!(
             Duration::from_secs(5) < took,
@@ -183,15 +212,6 @@ fn the_rate_is_kept_and_what_was_resolved_meanwhile_is_left_out() -> Result<()> 
     })
 }
 
-async fn standing_at_least(stage: &Stage, letters: usize) -> Result<()> {
-    until("the late one to die", 30, async || {
-        let there = count(&stage.jetstream, "DEADLETTER", "dead.>").await?;
-        ensure!(letters <= there, "{there}");
-        Ok(())
-    })
-    .await
-}
-
 #[test]
 fn what_was_cancelled_stays_and_can_be_replayed_later() -> Result<()> {
     within(180, async {
@@ -200,17 +220,7 @@ fn what_was_cancelled_stays_and_can_be_replayed_later() -> Result<()> {
         dlq(&url, &["replay", "--all", "--rate", "40", "--no-wait"])
             .await?
             .ok()?;
-        let replay = until("a few to be replayed", 30, async || {
-            let replay = newest(&url).await?;
-            ensure!(10 < number(&replay, "replayed"), "{replay}");
-            Ok(replay)
-        })
-        .await?;
-        let id = replay
-            .get("id")
-            .and_then(Value::as_str)
-            .context("no id")?
-            .to_owned();
+        let id = name(&newest_beyond(&url, 10).await?)?;
         dlq(&url, &["cancel", &id]).await?.ok()?;
         dlq(&url, &["cancel", &id])
             .await?
@@ -368,12 +378,7 @@ fn a_host_that_stops_hands_over_and_counts_to_the_letter() -> Result<()> {
         let url = stage.broker.url();
         let ask = ["replay", "--all", "--rate", "60", "--no-wait"];
         dlq(&url, &ask).await?.ok()?;
-        until("some to be replayed", 30, async || {
-            let replay = newest(&url).await?;
-            ensure!(30 < number(&replay, "replayed"), "{replay}");
-            Ok(())
-        })
-        .await?;
+        newest_beyond(&url, 30).await?;
         stage.host.stop().await?;
         let replay = newest(&url).await?;
         let by = replay.get("by").and_then(Value::as_str);
@@ -384,15 +389,86 @@ fn a_host_that_stops_hands_over_and_counts_to_the_letter() -> Result<()> {
             "{left} left: {replay}"
         );
         stage.host.start().await?;
-        let replay = until("the replay to be done", 60, async || {
-            let replay = newest(&url).await?;
-            let state = replay.get("state").and_then(Value::as_str);
-            ensure!(state == Some("done"), "{replay}");
-            Ok(replay)
-        })
-        .await?;
+        let replay = newest_when(&url, "done", 60).await?;
         ensure!(number(&replay, "replayed") == 300, "{replay}");
         let echoes = stage.last_echoes("mendable").await?;
         Verdict::on(&inputs, &echoes).clean()
+    })
+}
+
+#[test]
+fn what_was_killed_is_resumed_by_hand_and_an_interrupt_cancels() -> Result<()> {
+    within(180, async {
+        let (mut stage, inputs) = mended(300, 30).await?;
+        let url = stage.broker.url();
+        // No host is there that could go on with it.
+        stage.host.stop().await?;
+        let folder = tempfile::tempdir()?;
+        let mut interrupted = replaying(&url, "20", folder.path())?;
+        newest_beyond(&url, 5).await?;
+        interrupted.interrupt()?;
+        let status = interrupted.wait(20).await?;
+        ensure!(status.code() == Some(1), "{status}");
+        let cancelled = newest_when(&url, "cancelled", 1).await?;
+        let left = 300 - number(&cancelled, "replayed");
+        ensure!(0 < left, "{cancelled}");
+        standing(&stage, left, 1).await?;
+
+        let killed = replaying(&url, "50", folder.path())?;
+        let id = name(&newest_beyond(&url, 20).await?)?;
+        killed.kill9();
+        let resumed = dlq(&url, &["resume", &id, "--json"]).await?.ok()?.json()?;
+        ensure!(name(&resumed)? == id, "{resumed}");
+        let finished = number(&resumed, "replayed") + number(&resumed, "gone");
+        ensure!(
+            finished == left && number(&resumed, "failed") == 0,
+            "{resumed}"
+        );
+        standing(&stage, 0, 10).await?;
+        stage.host.start().await?;
+        let echoes = stage.last_echoes("mendable").await?;
+        Verdict::on(&inputs, &echoes).clean()
+    })
+}
+
+#[test]
+fn what_cannot_be_written_down_is_not_done() -> Result<()> {
+    within(90, async {
+        let stage = Stage::with(&["reject"], "").await?;
+        let url = stage.broker.url();
+        publish(&stage.jetstream, &[Input::new("1", "k", 0)]).await?;
+        standing(&stage, 1, 20).await?;
+        let letters = dlq(&url, &["list", "--json"]).await?.ok()?.json()?;
+        let id = number(letters.get(0).context("no letter")?, "id").to_string();
+        stage.jetstream.delete_stream("AUDIT").await?;
+        let folder = tempfile::tempdir()?;
+        let body = folder.path().join("body.json");
+        std::fs::write(&body, "{\"n\":5}")?;
+        let body = body.display().to_string();
+        for deed in [
+            vec!["discard", &id],
+            vec!["replay", &id],
+            vec!["replay", "--all"],
+            vec!["edit", &id, "--body", &body],
+        ] {
+            let said = dlq(&url, &deed).await?;
+            said.refused(1, &["the audit could not be written"])?;
+        }
+        let pause = ["pause", "reject", "--nats", &url];
+        let said = sluice(&pause).await?;
+        said.refused(1, &["the audit could not be written"])?;
+        standing(&stage, 1, 1).await?;
+        dlq(&url, &["show", &id]).await?.ok()?;
+        let replays = dlq(&url, &["replays", "--json"]).await?.ok()?.json()?;
+        ensure!(replays.as_array().is_some_and(Vec::is_empty), "{replays}");
+        let paused = sluice(&["plugins", "--json", "--nats", &url])
+            .await?
+            .ok()?
+            .json()?;
+        let paused = paused
+            .pointer("/0/plugins/0/paused")
+            .and_then(Value::as_bool);
+        ensure!(paused == Some(false), "{paused:?}");
+        Ok(())
     })
 }

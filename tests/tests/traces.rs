@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use serde_json::{Value, json};
 use sluicegate_tests::collector::{Collector, Span};
-use sluicegate_tests::component::{manifest, with_manifest};
+use sluicegate_tests::component::with_words;
 use sluicegate_tests::dataverse::Dataverse;
 use sluicegate_tests::events::{publish, spread};
 use sluicegate_tests::outputs::{
@@ -28,13 +28,7 @@ fn of_sender(flags: &str) -> String {
 
 /// A guest under other words.
 fn plugin(guest: &str, changes: &[(&str, &str)]) -> Result<Vec<u8>> {
-    let component = std::fs::read(environment::guest(guest)?)?;
-    let mut text = manifest(&component)?;
-    for (from, to) in changes {
-        ensure!(text.contains(from), "{from} is not in {text}");
-        text = text.replace(from, to);
-    }
-    with_manifest(&component, &text)
+    with_words(&std::fs::read(environment::guest(guest)?)?, changes)
 }
 
 /// `order.placed` → first → `one.raised` → second, at its second attempt → `two.raised` →

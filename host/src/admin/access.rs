@@ -247,6 +247,8 @@ mod tests {
         let cookie = set.split(';').next().expect("a cookie").to_owned();
         let session = headers(header::COOKIE, &format!("other=1; {cookie}"));
         assert_eq!(name(&before, &session).as_deref(), Some("vera"));
+        let elsewhere = access(["s3cret", "looks"]);
+        assert_eq!(name(&elsewhere, &session).as_deref(), Some("vera"));
         assert_eq!(name(&access(["s3cret", "new"]), &session), None);
         // Nobody makes another of it.
         for (from, to) in [("vera.", "operator."), (".1", ".9"), ("=vera", "=")] {

@@ -9,6 +9,7 @@ use self::edit::Edit;
 use self::list::{List, Show};
 use self::replaying::{Cancel, Replay, ReplaysArgs, Resume};
 use super::connect::Target;
+use crate::broker::DEADLETTER;
 use crate::operations::letters::Conditions;
 
 mod blocked;
@@ -100,4 +101,14 @@ pub(super) async fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Unblock(args) => blocked::unblock(args).await?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the audit has deeds be done to, and the numbers that it names: enough to find them again
+/// in a copy of the stream, and not more than a message holds.
+fn about(ids: &[u64]) -> (String, Vec<u64>) {
+    let about = match ids {
+        [one] => format!("dead letter {one}"),
+        many => format!("{} dead letters of {DEADLETTER}", many.len()),
+    };
+    (about, ids.iter().take(1_000).copied().collect())
 }

@@ -17,6 +17,7 @@ use super::input::{self, Input, Reading};
 use super::output::line;
 use super::touched::Touched;
 use crate::config::Config;
+use crate::hex::hex;
 use crate::ledger::state::{StateCache, Writes};
 use crate::load;
 use crate::plugin::call::Returned;
@@ -200,11 +201,8 @@ fn processor() -> Duration {
 
 fn call(generation: &Generation, input: Input, sequence: u64) -> (Place, Call) {
     let event = Arc::new(input.event);
-    let trace: String = Sha256::digest(event.inbox_id())
-        .iter()
-        .take(16)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let mut trace = hex(&Sha256::digest(event.inbox_id()));
+    trace.truncate(32);
     let call = Call {
         key: event.partition_key().to_owned(),
         idempotency_key: idempotency_key(&generation.manifest().name, &event),

@@ -107,7 +107,9 @@ async fn story(
     let context = console.context()?;
     let events = history::stream(&context).await?;
     let stored = history::one(&context, &events, sequence).await?;
-    Ok(Json(history::story(&context, &events, &stored).await?))
+    let letters = console.letters_of(&context, &stored).await?;
+    let story = history::story(&context, &events, &stored, letters).await?;
+    Ok(Json(story))
 }
 
 async fn audited(State(console): State<Console>) -> Answer<impl Serialize> {

@@ -20,7 +20,8 @@ pub(super) async fn show(page: Page, Path(sequence): Path<u64>) -> Response {
         let context = page.console.context()?;
         let events = history::stream(&context).await?;
         let stored = history::one(&context, &events, sequence).await?;
-        let story = history::story(&context, &events, &stored).await?;
+        let letters = page.console.letters_of(&context, &stored).await?;
+        let story = history::story(&context, &events, &stored, letters).await?;
         Ok(draw(&page, &stored, &story))
     })
     .await

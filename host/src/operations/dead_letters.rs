@@ -6,7 +6,6 @@ use async_nats::jetstream::context::PublishAckFuture;
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::json;
-use sha2::{Digest, Sha256};
 use sluicegate_d365::slot;
 
 use super::audit;
@@ -18,6 +17,7 @@ use crate::claim_check;
 use crate::decode::{decode, is_structured};
 use crate::gateway::outgoing::GATEWAY;
 use crate::ledger::dead_letter as facts;
+use crate::plugin::package::digest;
 use crate::route::REPLAY_PREFIX;
 
 mod again;
@@ -251,17 +251,10 @@ pub async fn edit(
 ) -> Result<u64, Error> {
     check(letter, &body, context.client().server_info().max_payload)?;
     let summary = &letter.summary;
-    let digest: String = Sha256::digest(&body)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    let before: String = Sha256::digest(&letter.body)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let (before, after) = (digest(&letter.body), digest(&body));
     let detail = json!({
         "plugin": summary.plugin, "event_id": summary.event_id, "sequence": summary.sequence,
-        "sha256_before": before, "sha256_after": digest, "bytes": body.len(),
+        "before": before, "after": after, "bytes": body.len(),
     });
     audit::record(
         context,
@@ -284,7 +277,7 @@ pub async fn edit(
     }
     headers.insert(facts::EDITED, summary.id.to_string());
     headers.insert(facts::EDITED_BY, facts::one_line(&who.name, 100));
-    headers.insert("Nats-Msg-Id", format!("edit {} {digest}", summary.id));
+    headers.insert("Nats-Msg-Id", format!("edit {} {after}", summary.id));
     let subject = format!("dead.{}.{}", summary.plugin, summary.reason);
     let refused = broker("the dead letters' stream did not take it");
     let sent = context.publish_with_headers(subject, headers, body).await;

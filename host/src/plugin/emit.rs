@@ -6,6 +6,7 @@ use sluicegate_d365::slot;
 use super::store::{Abort, CallContext, Emitted, Labels, MAX_VALUE};
 use crate::encode::core_attributes;
 use crate::event::{AttributeValue, Event};
+use crate::hex::hex;
 use crate::manifest::subject_matches;
 
 /// An event that has passed this many plug-ins goes round in circles.
@@ -17,6 +18,8 @@ const MAX_SUBJECT: usize = 255;
 const MAX_EXTENSIONS: usize = 100;
 /// and bytes of all its attributes: encoded, and with the largest body, it is still one message.
 const MAX_ATTRIBUTES: usize = 32 << 10;
+/// Hex digits of an idempotency key.
+const IDEMPOTENCY_DIGITS: usize = 32;
 /// What a message costs beside its event.
 const OVERHEAD: usize = 1024;
 
@@ -133,11 +136,9 @@ pub fn idempotency_key(plugin: &str, event: &Event) -> String {
     hash.update(plugin);
     hash.update([0]);
     hash.update(event.inbox_id());
-    hash.finalize()
-        .iter()
-        .take(16)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    let mut digits = hex(&hash.finalize());
+    digits.truncate(IDEMPOTENCY_DIGITS);
+    digits
 }
 
 fn check_subject(subject: &str, granted: &[String]) -> Result<(), Abort> {

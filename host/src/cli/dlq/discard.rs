@@ -4,8 +4,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::Chosen;
-use crate::broker::DEADLETTER;
+use super::{Chosen, about};
 use crate::cli::output::line;
 use crate::cli::progress::Progress;
 use crate::operations::dead_letters::discard;
@@ -39,11 +38,8 @@ pub(super) async fn run(args: Discard) -> anyhow::Result<ExitCode> {
         ids
     };
     let who = Who::at_the_command_line();
-    let about = match ids.as_slice() {
-        [one] => format!("dead letter {one}"),
-        many => format!("{} dead letters of {DEADLETTER}", many.len()),
-    };
-    let detail = json!({ "conditions": conditions.texts(), "letters": first_of(&ids) });
+    let (about, named) = about(&ids);
+    let detail = json!({ "conditions": conditions.texts(), "letters": named });
     if !ids.is_empty() {
         audit::record(&context, &who, "discard", &about, detail).await?;
     }
@@ -70,11 +66,6 @@ pub(super) async fn run(args: Discard) -> anyhow::Result<ExitCode> {
         0 => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
     })
-}
-
-/// Enough to find them again in a copy of the stream, and not more than a message holds.
-fn first_of(ids: &[u64]) -> Vec<u64> {
-    ids.iter().take(1_000).copied().collect()
 }
 
 fn show(done: &[(Letter, Option<u64>)], failed: usize, json: bool) -> anyhow::Result<()> {

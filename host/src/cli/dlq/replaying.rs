@@ -6,8 +6,7 @@ use async_nats::jetstream::Context;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::Chosen;
-use crate::broker::DEADLETTER;
+use super::{Chosen, about};
 use crate::cli::connect::Target;
 use crate::cli::output::line;
 use crate::cli::progress::Progress;
@@ -108,11 +107,7 @@ async fn each(context: &Context, ids: &[u64], json: bool) -> anyhow::Result<Exit
         chosen.push(letters::one(&dead_letters, *id).await?);
     }
     let who = Who::at_the_command_line();
-    let about = match ids {
-        [one] => format!("dead letter {one}"),
-        many => format!("{} dead letters of {DEADLETTER}", many.len()),
-    };
-    let named: Vec<u64> = ids.iter().take(1_000).copied().collect();
+    let (about, named) = about(ids);
     audit::record(context, &who, "replay", &about, json!({ "letters": named })).await?;
     let (mut done, mut failed) = (Vec::new(), 0);
     for mut letter in chosen {

@@ -10,6 +10,7 @@ use crate::broker::EVENTS;
 use crate::cli::connect::{Target, stream};
 use crate::cli::output::{bytes, line};
 use crate::operations::history::{self, Stored, find};
+use crate::operations::letters::{self, Conditions};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {
@@ -54,7 +55,14 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         eprintln!("note: the body of event {sequence} is not in the object store any more");
     }
     if args.story {
-        let story = history::story(&context, &events, &stored).await?;
+        let letters = match &stored.event {
+            Ok(event) => {
+                let of_it = Conditions::default().and("id", &event.id);
+                letters::all(&letters::stream(&context).await?, &of_it, 1).await?
+            }
+            Err(_) => Vec::new(),
+        };
+        let story = history::story(&context, &events, &stored, letters).await?;
         match args.json {
             true => line!("{}", serde_json::to_string(&story)?),
             false => story::show(&story),

@@ -16,7 +16,7 @@ use crate::broker::read;
 use crate::decode::{attribute, decode};
 use crate::journal::{self, Told, read_page};
 use crate::ledger::dead_letter as facts;
-use crate::operations::letters::{self, Conditions, Summary};
+use crate::operations::letters::Summary;
 use crate::route::REPLAY_PREFIX;
 
 /// Clocks of host and broker differ: pages are looked for from so long before the event on.
@@ -56,11 +56,16 @@ pub struct Emitted {
     pub sequence: Option<u64>,
 }
 
-/// Tells the story of an event.
+/// Tells the story of an event; `letters` are the dead letters of it that stand there.
 ///
 /// # Errors
 /// When a stream cannot be read.
-pub async fn story(context: &Context, events: &Stream, stored: &Stored) -> Result<Story, Error> {
+pub async fn story(
+    context: &Context,
+    events: &Stream,
+    stored: &Stored,
+    letters: Vec<Summary>,
+) -> Result<Story, Error> {
     let row = stored.event.as_ref().ok().map(|event| {
         of_event(
             stored.sequence,
@@ -77,10 +82,6 @@ pub async fn story(context: &Context, events: &Stream, stored: &Stored) -> Resul
     places.push(stored.sequence);
     let attempts = attempts(context, stored, &places).await?;
     let emitted = emitted(events, stored.sequence, &attempts).await?;
-    let letters = match &row {
-        Some(row) => letters_of(context, row).await?,
-        None => Vec::new(),
-    };
     let cause = match row.as_ref().filter(|row| !row.causation.is_empty()) {
         Some(row) => cause(events, row).await?,
         None => None,
@@ -247,15 +248,6 @@ async fn emitted(events: &Stream, sequence: u64, attempts: &[Told]) -> Result<Ve
     })
     .await?;
     Ok(emitted)
-}
-
-async fn letters_of(context: &Context, row: &Row) -> Result<Vec<Summary>, Error> {
-    let failed = |error: letters::Error| Error::Events(error.to_string());
-    let dead_letters = letters::stream(context).await.map_err(failed)?;
-    let conditions = Conditions::default().and("id", &row.id);
-    letters::all(&dead_letters, &conditions, 1)
-        .await
-        .map_err(failed)
 }
 
 async fn cause(events: &Stream, row: &Row) -> Result<Option<Row>, Error> {

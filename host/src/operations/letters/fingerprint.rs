@@ -2,6 +2,8 @@
 
 use sha2::{Digest, Sha256};
 
+use crate::hex::hex;
+
 /// Hex digits of a fingerprint.
 const DIGITS: usize = 10;
 
@@ -15,8 +17,9 @@ pub(super) fn of(plugin: &str, reason: &str, error: &str, own: &[&str]) -> Strin
         .chain_update([0])
         .chain_update(common(error, own))
         .finalize();
-    let digits: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    digits.get(..DIGITS).unwrap_or_default().to_owned()
+    let mut digits = hex(&digest);
+    digits.truncate(DIGITS);
+    digits
 }
 
 /// The error without what differs from event to event: its own id and key, what stands in
