@@ -73,6 +73,13 @@
 #[cfg(target_family = "wasm")]
 mod bindings;
 
+/// The standard library's allocator in a newer version, which uses the memory that a module begins
+/// with before it asks for more. `sluice build` has it begin with enough for most events: to
+/// grow, and to shrink again for the next event, costs a new instance more than all else.
+#[cfg(all(target_family = "wasm", target_os = "unknown", feature = "allocator"))]
+#[global_allocator]
+static HEAP: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 mod host;
 
 mod attribute;

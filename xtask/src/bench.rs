@@ -10,8 +10,11 @@ use crate::layout::Layout;
 use crate::run;
 use crate::setup;
 
-/// Those that exist, in the order in which all of them run.
-const NAMES: [&str; 4] = ["gateway", "ledger", "neighbours", "typed"];
+/// Those that exist, in the order in which `all` of them run; without a name the first one does.
+const NAMES: [&str; 5] = ["dispatch", "gateway", "ledger", "neighbours", "typed"];
+
+/// The one that compares with other consumers.
+const WITH_PEERS: &str = "dispatch";
 
 /// What to measure.
 pub(crate) struct Args {
@@ -32,28 +35,44 @@ impl Args {
                 args.quick = true;
             } else if word.starts_with('-') {
                 return Err(format!("`bench` has no option {word}"));
+            } else if *word == "all" {
+                args.names = NAMES.to_vec();
             } else if let Some(name) = NAMES.iter().find(|name| *name == word) {
                 args.names.push(name);
             } else {
                 let names = NAMES.join(", ");
-                return Err(format!("there is no benchmark `{word}`; there is: {names}"));
+                return Err(format!(
+                    "there is no benchmark `{word}`; there is: {names}, and `all` of them"
+                ));
             }
         }
         if args.names.is_empty() {
-            args.names = NAMES.to_vec();
+            args.names.extend(NAMES.first());
         }
         Ok(args)
+    }
+
+    /// Whether other consumers are to be had and built: that takes minutes.
+    fn wants_peers(&self) -> bool {
+        self.names.contains(&WITH_PEERS)
     }
 }
 
 /// Runs each benchmark to its end and tells whether all targets were met.
 pub(crate) fn run(layout: &Layout, args: &Args) -> Result<bool> {
     let tools = setup::run(layout)?;
+    let mut peers = Vec::new();
+    if args.wants_peers() {
+        peers.extend(setup::peers(layout));
+    }
     println!("build");
     let watch = Stopwatch::start();
     let programs = compile::benchmarks(layout)?;
     println!("  sluice       {}, {watch}", layout.short(&programs.sluice));
     let guests = compile::guests(layout, &programs.sluice)?;
+    if args.wants_peers() {
+        peers.extend(compile::peers(layout));
+    }
     let folder = layout.target.join("bench");
     fs::create_dir_all(&folder).with_context(|| format!("could not make {}", folder.display()))?;
     let mut met = true;
@@ -73,6 +92,7 @@ pub(crate) fn run(layout: &Layout, args: &Args) -> Result<bool> {
             .env("SLUICE_BIN", &programs.sluice)
             .env("SLUICE_GUESTS", &guests)
             .env("SLUICE_NATS_SERVER", &tools.nats_server);
+        bench.envs(peers.iter().map(|(name, path)| (name, path)));
         let status = bench
             .status()
             .with_context(|| format!("could not start `{}`", run::shown(&bench)))?;
@@ -91,7 +111,16 @@ mod tests {
         let args = Args::read(&["gateway", "--quick"]).unwrap();
         assert!(args.quick);
         assert_eq!(args.names, ["gateway"]);
-        assert_eq!(Args::read(&[]).unwrap().names, NAMES);
+        assert_eq!(Args::read(&["--quick"]).unwrap().names, ["dispatch"]);
+        assert_eq!(Args::read(&["all"]).unwrap().names, NAMES);
+    }
+
+    #[test]
+    fn other_consumers_are_built_for_the_benchmark_that_compares_with_them() {
+        let wants = |words: &[&str]| Args::read(words).unwrap().wants_peers();
+        assert!(wants(&[]));
+        assert!(wants(&["ledger", "dispatch"]));
+        assert!(!wants(&["ledger", "--quick"]));
     }
 
     #[test]
@@ -99,7 +128,8 @@ mod tests {
         let wrong = |words: &[&str]| Args::read(words).err().unwrap();
         assert_eq!(
             wrong(&["gatway"]),
-            "there is no benchmark `gatway`; there is: gateway, ledger, neighbours, typed"
+            "there is no benchmark `gatway`; there is: dispatch, gateway, ledger, \
+             neighbours, typed, and `all` of them"
         );
         assert_eq!(wrong(&["--quikc"]), "`bench` has no option --quikc");
     }

@@ -1,5 +1,7 @@
 //! Builds what tests and demo run: the `sluice` binary, the test guests, the plug-ins.
 
+mod peers;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -11,6 +13,8 @@ use serde_json::Value;
 use crate::layout::Layout;
 use crate::run;
 use crate::setup::Languages;
+
+pub(crate) use peers::peers;
 
 /// How much of the workspace to build along with `sluice`.
 #[derive(Clone, Copy)]
@@ -28,7 +32,7 @@ pub(crate) fn sluice(layout: &Layout, scope: Scope) -> Result<PathBuf> {
         Scope::Workspace => &["--workspace", "--all-targets"],
         Scope::Binary => &["--package", "sluicegate-host", "--bin", "sluice"],
     };
-    program(&build(layout, args)?, "sluice")
+    program(&build(&layout.root, args)?, "sluice")
 }
 
 /// What `cargo xtask bench` runs.
@@ -51,16 +55,16 @@ pub(crate) fn benchmarks(layout: &Layout) -> Result<Benchmarks> {
         "--bin",
         "bench",
     ];
-    let messages = build(layout, &args)?;
+    let messages = build(&layout.root, &args)?;
     Ok(Benchmarks {
         sluice: program(&messages, "sluice")?,
         bench: program(&messages, "bench")?,
     })
 }
 
-/// Calls `cargo build` and gives its messages, one JSON document a line.
-fn build(layout: &Layout, args: &[&str]) -> Result<String> {
-    let mut cargo = run::cargo(&layout.root);
+/// Calls `cargo build` in a folder and gives its messages, one JSON document a line.
+fn build(dir: &Path, args: &[&str]) -> Result<String> {
+    let mut cargo = run::cargo(dir);
     cargo.args(["build", "--message-format", "json-render-diagnostics"]);
     cargo.args(args);
     let output = cargo

@@ -7,6 +7,7 @@ mod languages;
 mod nats;
 mod npm;
 mod outsiders;
+mod peers;
 mod temp_folder;
 mod version;
 mod wasm;
@@ -21,6 +22,7 @@ use crate::layout::Layout;
 pub(crate) use collector::ensure as collector;
 pub(crate) use languages::{Languages, componentize_py, ensure as languages};
 pub(crate) use outsiders::ensure as outsiders;
+pub(crate) use peers::ensure as peers;
 
 /// What the build and the tests use and the project does not hold.
 pub(crate) struct Tools {

@@ -1,15 +1,13 @@
 //! The tools that make components of Python and of JavaScript. They are had if they can be.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::npm::Packages;
 use super::report;
 use super::wheel::Wheel;
-use crate::clock::Stopwatch;
 use crate::layout::Layout;
 use crate::run;
 
@@ -88,21 +86,7 @@ impl Languages {
 }
 
 fn python(layout: &Layout) -> Result<(PathBuf, String)> {
-    let Wheel {
-        package, version, ..
-    } = COMPONENTIZE_PY;
-    let own = layout
-        .target
-        .join("tools")
-        .join(format!("{package}-{version}"));
-    let mut how = "already there".to_owned();
-    if !own.is_dir() {
-        let watch = Stopwatch::start();
-        let unpacked = COMPONENTIZE_PY.fetch(layout)?;
-        fs::rename(unpacked.folder(), &own)
-            .with_context(|| format!("could not make {}", own.display()))?;
-        how = format!("fetched in {watch}");
-    }
+    let (own, how) = COMPONENTIZE_PY.ensure(layout)?;
     run::output(componentize_py(&own).arg("--version"))?;
     Ok((own, how))
 }

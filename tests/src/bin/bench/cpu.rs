@@ -12,6 +12,8 @@ pub(crate) struct Used {
     pub(crate) sluice: Duration,
     pub(crate) broker: Duration,
     pub(crate) load: Duration,
+    /// Of this process's children that have ended.
+    pub(crate) ended: Duration,
 }
 
 impl Used {
@@ -33,7 +35,8 @@ impl Used {
             };
             if id == own {
                 used.load += process.used;
-            } else if process.parent == own && process.name == "sluice" {
+                used.ended += process.ended;
+            } else if process.parent == own && process.name.starts_with("sluice") {
                 used.sluice += process.used;
             } else if process.parent == own && process.name == "nats-server" {
                 used.broker += process.used;
@@ -48,6 +51,7 @@ impl Used {
             sluice: self.sluice.saturating_sub(before.sluice),
             broker: self.broker.saturating_sub(before.broker),
             load: self.load.saturating_sub(before.load),
+            ended: self.ended.saturating_sub(before.ended),
         }
     }
 
@@ -57,6 +61,7 @@ impl Used {
             sluice: self.sluice + more.sluice,
             broker: self.broker + more.broker,
             load: self.load + more.load,
+            ended: self.ended + more.ended,
         }
     }
 }
@@ -65,11 +70,13 @@ struct Process<'a> {
     name: &'a str,
     parent: u32,
     used: Duration,
+    ended: Duration,
 }
 
 impl<'a> Process<'a> {
     /// `stat` as in proc(5): the name in brackets, and after it state, parent and, as the
-    /// twelfth and thirteenth, the ticks in user and in kernel mode.
+    /// twelfth and thirteenth, the ticks in user and in kernel mode, and behind them the same of its
+    /// children that have ended.
     fn read(stat: &'a str) -> Option<Self> {
         let (head, rest) = stat.rsplit_once(") ")?;
         let (_, name) = head.split_once(" (")?;
@@ -79,6 +86,7 @@ impl<'a> Process<'a> {
             name,
             parent: number(1)?,
             used: TICK * (number(11)? + number(12)?),
+            ended: TICK * (number(13)? + number(14)?),
         })
     }
 }
@@ -89,10 +97,11 @@ mod tests {
 
     #[test]
     fn the_line_of_a_process_is_read() -> anyhow::Result<()> {
-        let stat = "12 (a (b) c) S 7 12 12 0 -1 4194304 9 0 0 0 150 50 0 0 20 0 1 0 5";
+        let stat = "12 (a (b) c) S 7 12 12 0 -1 4194304 9 0 0 0 150 50 30 10 20 0 1 0 5";
         let process = Process::read(stat).ok_or(anyhow::anyhow!("not read"))?;
         assert_eq!((process.name, process.parent), ("a (b) c", 7));
         assert_eq!(process.used, Duration::from_secs(2));
+        assert_eq!(process.ended, Duration::from_millis(400));
         Ok(())
     }
 }

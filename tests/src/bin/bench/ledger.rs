@@ -2,29 +2,24 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use async_nats::jetstream;
-use sluicegate_tests::component::{manifest, with_manifest};
 use sluicegate_tests::outputs::{ECHOES, count};
-use sluicegate_tests::{Broker, Host, Setup, environment};
-use tokio::time::{Instant, sleep};
+use sluicegate_tests::{Broker, Setup};
 
-use crate::backlog::{self, BODY, KEYS};
+use crate::backlog::{self, BODY, Events, KEYS};
 use crate::cpu::Used;
 use crate::delay;
 use crate::machine::Machine;
 use crate::report::{self, Report, Row, Target};
+use crate::worked::{self, DECIDES, Mode, ROOM, Subject};
 
 pub(crate) type Js = jetstream::Context;
 
 /// What effects once may cost: the share of the rate without a ledger that is to be left.
 const SHARE: f64 = 0.75;
-/// How often the host is asked how far it is.
-const PAUSE: Duration = Duration::from_millis(25);
-/// The rate counts from this share of the backlog on: what is before it is the start.
-const WARM: f64 = 0.1;
-/// The outputs of one host and the backlog.
-const ROOM: &str = "max_bytes = \"4GiB\"";
+/// The guest that emits an event for each.
+const EMITS: &str = "emit_one";
 /// Input events a second of the low rate.
 const LOW: f64 = 100.0;
 
@@ -53,29 +48,6 @@ impl Plan {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Mode {
-    On,
-    Off,
-}
-
-impl Mode {
-    fn section(self) -> &'static str {
-        match self {
-            Self::On => "[ledger]\nmode = \"on\"",
-            Self::Off => "[ledger]\nmode = \"off\"",
-        }
-    }
-}
-
-/// A host with a plug-in that nobody has run before.
-struct Subject {
-    plugin: String,
-    /// Whether the plug-in emits events.
-    emits: bool,
-    host: Host,
-}
-
 /// One host that worked through the backlog.
 struct Arm {
     /// Events a second.
@@ -98,7 +70,8 @@ pub(crate) async fn run(quick: bool) -> Result<Report> {
     backlog::check()?;
     println!("storing {} events of {BODY} bytes", plan.events);
     let mut bench = Bench::start(plan.events).await?;
-    backlog::store(&bench.jetstream, plan.events).await?;
+    let events = Events::Small { keys: KEYS };
+    events.store(&bench.jetstream, plan.events).await?;
     let server = bench.jetstream.client().server_info().version;
     let machine = Machine::this(
         server,
@@ -107,13 +80,11 @@ pub(crate) async fn run(quick: bool) -> Result<Report> {
             plan.events, plan.pairs
         ),
     );
-    let mut rows = bench
-        .pairs("decide", "parse and decide", plan.pairs)
-        .await?;
+    let mut rows = bench.pairs(DECIDES, "parse and decide", plan.pairs).await?;
     if let Some(row) = rows.first_mut() {
         row.target_ratio(Target::AtLeast(SHARE));
     }
-    let emitting = bench.pairs("emit_one", "emit one event each", plan.pairs);
+    let emitting = bench.pairs(EMITS, "emit one event each", plan.pairs);
     let emitting = emitting.await?;
     let most = emitting.first().map_or(0.0, |row| row.ours);
     rows.extend(emitting);
@@ -145,8 +116,8 @@ impl Bench {
     async fn pairs(&mut self, guest: &str, what: &str, pairs: usize) -> Result<Vec<Row>> {
         let (mut rates, mut on, mut off) = (Vec::new(), Vec::new(), Vec::new());
         for pair in 1..=pairs {
-            let with = self.arm(guest, Mode::On).await?;
-            let without = self.arm(guest, Mode::Off).await?;
+            let with = self.arm(guest, true).await?;
+            let without = self.arm(guest, false).await?;
             println!(
                 "{what}, pair {pair} of {pairs}: {:.0}/s with ledger, {:.0}/s without",
                 with.rate, without.rate
@@ -188,80 +159,35 @@ impl Bench {
     }
 
     /// A host with a plug-in of its own.
-    fn host(&mut self, guest: &str, mode: Mode) -> Result<Subject> {
+    fn subject(&mut self, guest: &str, ledger: bool) -> Result<Subject> {
         self.hosts += 1;
-        let component = std::fs::read(environment::guest(guest)?)?;
-        let text = manifest(&component)?;
-        let name = text.lines().find(|line| line.starts_with("name = "));
-        let plugin = format!("{}-{}", guest.replace('_', "-"), self.hosts);
-        let text = text.replace(name.context("no name")?, &format!("name = {plugin:?}"));
-        let host = Setup::new(self.broker.url())
-            .events(ROOM)
-            .with(mode.section())
-            .file("plugin.wasm", with_manifest(&component, &text)?)
-            .write()?;
-        Ok(Subject {
-            emits: text.contains("emit = "),
-            plugin,
-            host,
-        })
+        Subject::new(&self.broker.url(), guest, self.hosts, Mode::warm(ledger))
     }
 
-    async fn arm(&mut self, guest: &str, mode: Mode) -> Result<Arm> {
-        let Subject {
-            plugin,
-            emits,
-            mut host,
-        } = self.host(guest, mode)?;
+    async fn arm(&mut self, guest: &str, ledger: bool) -> Result<Arm> {
+        let emits = guest == EMITS;
+        let subject = self.subject(guest, ledger)?;
         let events = self.jetstream.get_stream("EVENTS").await?;
         events.purge().filter(ECHOES).await?;
-        let before = Used::now();
-        host.start().await?;
         let all = self.events as f64;
-        let end = Instant::now() + Duration::from_secs(300);
-        let mut warm = None;
-        let (took, metrics) = loop {
-            let now = Instant::now();
-            let metrics = host.metrics().await?;
-            // A call is counted as done a moment before the commit that makes it last.
-            let committed = metrics.sum("sluicegate_commit_events_sum", &[])?;
-            let done = metrics.outcomes(&plugin, "done")?.min(committed);
-            if warm.is_none() && all * WARM <= done {
-                warm = Some((now, done));
-            }
-            // What it emits is done when it can be read.
-            if all <= done && (!emits || all <= self.outputs().await?) {
-                break (Instant::now(), metrics);
-            }
-            ensure!(now < end, "{done} of {all} events after 5 minutes");
-            sleep(PAUSE).await;
-        };
-        let used = before.and_then(|before| Some(Used::now()?.since(before)));
-        // None where the program under test has another name.
-        let used = used.filter(|used| !used.sluice.is_zero());
-        host.stop().await?;
-        host.hush();
-        let (since, already) = warm.context("the backlog was done before it was looked at")?;
-        let done = metrics.outcomes(&plugin, "done")?;
-        ensure!(done == all, "{done} done, of {all}");
+        // What it emits is done when it can be read.
+        let is_readable = async || Ok(!emits || all <= self.outputs().await?);
+        let worked = worked::through(subject, self.events, is_readable).await?;
         if emits {
             let outputs = self.outputs().await?;
-            ensure!(
-                outputs == all || mode == Mode::Off,
-                "{outputs} outputs of {all}"
-            );
+            ensure!(outputs == all || !ledger, "{outputs} outputs of {all}");
         }
         let mean = |name: &str| {
-            let sum = metrics.sum(&format!("{name}_sum"), &[])?;
-            anyhow::Ok(sum / metrics.sum(&format!("{name}_count"), &[])?)
+            let sum = worked.metrics.sum(&format!("{name}_sum"), &[])?;
+            anyhow::Ok(sum / worked.metrics.sum(&format!("{name}_count"), &[])?)
         };
         Ok(Arm {
-            rate: (all - already) / (took - since).as_secs_f64(),
-            used,
+            rate: worked.rate,
             commit: (
                 mean("sluicegate_commit_events")?,
                 mean("sluicegate_commit_duration_seconds")? * 1e3,
             ),
+            used: worked.used,
         })
     }
 
@@ -271,9 +197,7 @@ impl Bench {
 
     /// How long it takes until what an event causes can be read.
     async fn delay(&mut self, rate: f64, time: Duration) -> Result<[Row; 4]> {
-        let Subject {
-            plugin, mut host, ..
-        } = self.host("emit_one", Mode::On)?;
+        let Subject { plugin, mut host } = self.subject(EMITS, true)?;
         host.start().await?;
         host.settled(&plugin, 60).await?;
         let first = self.hosts as u64 * 100_000_000;

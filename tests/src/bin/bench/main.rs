@@ -5,9 +5,12 @@
 //! everything waits for on a new machine, needs none of them.
 
 mod backlog;
+mod bare;
 mod body;
+mod consumer;
 mod cpu;
 mod delay;
+mod dispatch;
 mod gateway;
 mod http;
 mod ledger;
@@ -18,17 +21,28 @@ mod report;
 mod sluice;
 mod store;
 mod typed;
+mod worked;
 mod wrk;
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
+use tokio::runtime::{Builder, Runtime};
 
-/// The load comes from one thread: gateway and broker need the rest of the machine.
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
-    match run().await {
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let result = match words.split_first() {
+        // One of those that are compared with: as many threads as it would have.
+        Some((word, rest)) if word == "bare" => runtime(Builder::new_multi_thread())
+            .and_then(|runtime| runtime.block_on(bare::run(rest)))
+            .map(|()| true),
+        // The load comes from one thread: gateway and broker need the rest of the machine.
+        _ => {
+            runtime(Builder::new_current_thread()).and_then(|runtime| runtime.block_on(run(&words)))
+        }
+    };
+    match result {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -38,18 +52,21 @@ async fn main() -> ExitCode {
     }
 }
 
+fn runtime(mut builder: Builder) -> Result<Runtime> {
+    Ok(builder.enable_all().build()?)
+}
+
 /// `bench NAME FOLDER [--quick]`, as xtask calls it: `FOLDER/NAME.json` gets the figures.
-async fn run() -> Result<bool> {
-    let mut words = std::env::args().skip(1);
+async fn run(words: &[String]) -> Result<bool> {
     let usage = "this is run by `cargo xtask bench NAME [--quick]`";
-    let name = words.next().context(usage)?;
-    let folder = PathBuf::from(words.next().context(usage)?);
-    let quick = match words.next().as_deref() {
-        None => false,
-        Some("--quick") => true,
-        Some(_) => bail!(usage),
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let (name, folder, quick) = match words.as_slice() {
+        [name, folder] => (*name, Path::new(folder), false),
+        [name, folder, "--quick"] => (*name, Path::new(folder), true),
+        _ => bail!(usage),
     };
-    let report = match name.as_str() {
+    let report = match name {
+        "dispatch" => dispatch::run(quick).await?,
         "gateway" => gateway::run(quick).await?,
         "ledger" => ledger::run(quick).await?,
         "neighbours" => neighbours::run(quick).await?,
