@@ -5,26 +5,36 @@
 //! connection, a server that restarted.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_nats::HeaderMap;
 use async_nats::jetstream::consumer::pull::MessagesErrorKind;
 use async_nats::jetstream::consumer::{AckPolicy, Consumer, DeliverPolicy, pull};
-use async_nats::jetstream::stream::{LastRawMessageErrorKind, Stream};
+use async_nats::jetstream::stream::Stream;
 use async_nats::jetstream::{Context, Message};
 use bytes::Bytes;
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::timeout;
 
+use self::lean::{Lean, MANY};
 use crate::claim_check;
+
+mod lean;
+mod lookup;
+
+pub use self::lookup::{load, quiet_up_to};
 
 /// How many messages the server may send ahead.
 const BATCH: usize = 1_000;
 /// And how many bytes of them.
 const BATCH_BYTES: usize = 16 << 20;
+/// How many messages are given out at once, if so many are there,
+const CHUNK: usize = 64;
+/// and about how many bytes of them.
+const CHUNK_BYTES: usize = 1 << 20;
 const HEARTBEAT: Duration = Duration::from_secs(2);
 const EXPIRES: Duration = Duration::from_secs(10);
 /// When nobody has taken a message for so long, what stands behind it is counted anew.
@@ -66,6 +76,7 @@ pub struct Cursor {
     context: Context,
     events: Stream,
     subjects: Vec<String>,
+    lean: Option<Lean>,
     /// The highest sequence that was given out.
     last: u64,
     unread: Arc<Unread>,
@@ -75,8 +86,12 @@ pub struct Cursor {
 /// What a cursor has not given out yet, or nobody has taken from it.
 #[derive(Debug, Default)]
 pub struct Unread {
+    /// Whether the broker has said what there is.
+    pub is_known: AtomicBool,
     /// How many messages stand behind the last one that was given out.
     pub behind: AtomicU64,
+    /// And how many were given out, and nobody has taken them.
+    pub fed: AtomicU64,
     /// When the store took the oldest message that nobody has taken, or the one before it;
     /// Unix milliseconds.
     pub since: AtomicU64,
@@ -88,6 +103,8 @@ struct Open {
     /// The number of the last message that this consumer sent.
     count: u64,
     missed_heartbeats: u32,
+    /// Up to where it may be without the replays; none when it reads them.
+    lean_until: Option<u64>,
 }
 
 /// Why the consumer behind a cursor was given up.
@@ -115,6 +132,7 @@ impl Cursor {
         Self {
             context,
             events,
+            lean: Lean::of(&subjects),
             subjects,
             last: floor,
             unread,
@@ -124,16 +142,19 @@ impl Cursor {
 
     /// Feeds a partition until it goes away. What it does not take stays with the server:
     /// this is where pressure travels back.
-    pub async fn run(mut self, feed: mpsc::Sender<Read>) {
+    pub async fn run(mut self, feed: mpsc::Sender<Vec<Read>>) {
         let mut wait = WAIT_FIRST;
         loop {
-            match self.try_next().await {
-                Ok(read) => {
-                    wait = WAIT_FIRST;
-                    if self.give(&feed, read).await.is_err() {
-                        return;
-                    }
+            let mut reads = Vec::new();
+            let broken = self.read(&mut reads).await;
+            if !reads.is_empty() {
+                wait = WAIT_FIRST;
+                if self.give(&feed, reads).await.is_err() {
+                    return;
                 }
+            }
+            match broken {
+                Ok(()) => {}
                 Err(broken) => {
                     self.open = None;
                     tracing::warn!(
@@ -150,25 +171,41 @@ impl Cursor {
         }
     }
 
+    /// Waits for a message, and takes those that have come with it.
+    async fn read(&mut self, reads: &mut Vec<Read>) -> Result<(), Broken> {
+        let mut bytes = 0;
+        while reads.len() < CHUNK && bytes < CHUNK_BYTES {
+            let Some(read) = self.try_next(reads.is_empty()).await? else {
+                break;
+            };
+            if let Read::Delivery(delivery) = &read {
+                bytes += delivery.payload.len();
+            }
+            reads.push(read);
+        }
+        Ok(())
+    }
+
     /// Fails when nobody listens any more.
-    async fn give(&self, feed: &mpsc::Sender<Read>, read: Read) -> Result<(), ()> {
+    async fn give(&self, feed: &mpsc::Sender<Vec<Read>>, reads: Vec<Read>) -> Result<(), ()> {
+        let count = reads.len() as u64;
         // What comes behind others is not the oldest.
-        if feed.capacity() == feed.max_capacity()
-            && let Read::Delivery(first) = &read
+        if self.unread.fed.fetch_add(count, Ordering::Relaxed) == 0
+            && let Some(Read::Delivery(first)) = reads.first()
         {
             self.unread
                 .since
                 .fetch_max(first.published, Ordering::Relaxed);
         }
-        let read = match feed.try_send(read) {
+        let reads = match feed.try_send(reads) {
             Ok(()) => return Ok(()),
             Err(TrySendError::Closed(_)) => return Err(()),
-            Err(TrySendError::Full(read)) => read,
+            Err(TrySendError::Full(reads)) => reads,
         };
         loop {
             match timeout(STALLED, feed.reserve()).await {
                 Ok(Ok(place)) => {
-                    place.send(read);
+                    place.send(reads);
                     return Ok(());
                 }
                 Ok(Err(_closed)) => return Err(()),
@@ -177,39 +214,55 @@ impl Cursor {
         }
     }
 
-    /// Asks how many messages stand behind the one that nobody takes.
+    /// Asks how many messages stand behind those that nobody takes.
     async fn count(&self) {
         let Some(open) = &self.open else { return };
         // Without an answer the last count stays.
         if let Ok(info) = open.consumer.get_info().await {
             let sent = info.delivered.consumer_sequence.saturating_sub(open.count);
-            let behind = info.num_pending + sent + 1;
+            let behind = info.num_pending + sent;
             self.unread.behind.store(behind, Ordering::Relaxed);
         }
     }
 
-    async fn try_next(&mut self) -> Result<Read, Broken> {
+    /// None when no message is there and it is not to wait for one.
+    async fn try_next(&mut self, waits: bool) -> Result<Option<Read>, Broken> {
         loop {
             if self.open.is_none() {
+                if !waits {
+                    return Ok(None);
+                }
                 if let Some(lost) = self.lost().await? {
-                    return Ok(lost);
+                    return Ok(Some(lost));
                 }
                 self.open = Some(self.opened().await?);
             }
             let Some(open) = &mut self.open else {
                 continue;
             };
-            match open.messages.next().await {
+            let next = match waits {
+                true => open.messages.next().await,
+                false => match open.messages.next().now_or_never() {
+                    Some(next) => next,
+                    None => return Ok(None),
+                },
+            };
+            match next {
                 Some(Ok(message)) => {
                     open.missed_heartbeats = 0;
                     let (mut delivery, behind) = open.checked(message)?;
+                    let is_over = |until| until < delivery.sequence;
+                    if open.lean_until.is_some_and(is_over) && !self.stays_lean(behind).await? {
+                        self.open = None;
+                        continue;
+                    }
                     self.unread.behind.store(behind, Ordering::Relaxed);
                     // A consumer that was made anew may repeat what was given out.
                     if self.last < delivery.sequence {
                         let redeemed = claim_check::redeem(&self.context, &mut delivery).await;
                         redeemed.map_err(|error| Broken::Client(error.to_string()))?;
                         self.last = delivery.sequence;
-                        return Ok(Read::Delivery(delivery));
+                        return Ok(Some(Read::Delivery(delivery)));
                     }
                 }
                 Some(Err(error)) if error.kind() == MessagesErrorKind::MissingHeartbeat => {
@@ -238,14 +291,37 @@ impl Cursor {
         Ok(Some(Read::Lost { from, to }))
     }
 
+    /// Whether the consumer may go on without the replays: up to where is noted.
+    async fn stays_lean(&mut self, behind: u64) -> Result<bool, Broken> {
+        let (Some(lean), Some(open)) = (&self.lean, &mut self.open) else {
+            return Ok(false);
+        };
+        if behind < MANY {
+            return Ok(false);
+        }
+        let until = lean.until(&self.events, self.last).await;
+        open.lean_until = until.map_err(Broken::Client)?;
+        Ok(open.lean_until.is_some())
+    }
+
     async fn opened(&self) -> Result<Open, Broken> {
-        let consumer = self
-            .events
-            .create_consumer(consumer(self.subjects.clone(), self.last))
-            .await
-            .map_err(|error| Broken::Refused(error.to_string()))?;
+        let mut consumer = self.consumer(self.subjects.clone()).await?;
+        let mut lean_until = None;
+        if let Some(lean) = &self.lean
+            && MANY <= consumer.cached_info().num_pending
+        {
+            let until = lean.until(&self.events, self.last).await;
+            lean_until = until.map_err(Broken::Client)?;
+            if lean_until.is_some() {
+                let whole = consumer;
+                consumer = self.consumer(vec![lean.subject.clone()]).await?;
+                // It would expire by itself; this is only tidier.
+                let _ = self.events.delete_consumer(&whole.cached_info().name).await;
+            }
+        }
         let pending = consumer.cached_info().num_pending;
         self.unread.behind.store(pending, Ordering::Relaxed);
+        self.unread.is_known.store(true, Ordering::Relaxed);
         let messages = consumer
             .stream()
             .max_messages_per_batch(BATCH)
@@ -260,49 +336,15 @@ impl Cursor {
             messages,
             count: 0,
             missed_heartbeats: 0,
+            lean_until,
         })
     }
-}
 
-/// The store's last sequence, if no message on these subjects stands between `after` and
-/// it. None also when the broker does not answer.
-pub async fn quiet_up_to(events: &Stream, subjects: &[String], after: u64) -> Option<u64> {
-    let last = events.get_info().await.ok()?.state.last_sequence;
-    let created = events
-        .create_consumer(consumer(subjects.to_vec(), after))
-        .await;
-    let consumer = created.ok()?;
-    let info = consumer.cached_info();
-    let (pending, name) = (info.num_pending, info.name.clone());
-    // It would expire by itself; this is only tidier.
-    let _ = events.delete_consumer(&name).await;
-    (pending == 0 && after <= last).then_some(last)
-}
-
-/// One message by its sequence, whole; none when it is not in the store any more.
-///
-/// # Errors
-/// What the broker says.
-pub async fn load(
-    context: &Context,
-    events: &Stream,
-    sequence: u64,
-) -> Result<Option<Delivery>, String> {
-    let message = match events.get_raw_message(sequence).await {
-        Ok(message) => message,
-        Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => return Ok(None),
-        Err(error) => return Err(error.to_string()),
-    };
-    let mut delivery = Delivery {
-        sequence,
-        subject: message.subject.into_string(),
-        headers: (!message.headers.is_empty()).then_some(message.headers),
-        payload: message.payload,
-        published: u64::try_from(message.time.unix_timestamp_nanos() / 1_000_000).unwrap_or(0),
-    };
-    let redeemed = claim_check::redeem(context, &mut delivery).await;
-    redeemed.map_err(|error| error.to_string())?;
-    Ok(Some(delivery))
+    async fn consumer(&self, subjects: Vec<String>) -> Result<Consumer<pull::Config>, Broken> {
+        let config = consumer(subjects, self.last);
+        let created = self.events.create_consumer(config).await;
+        created.map_err(|error| Broken::Refused(error.to_string()))
+    }
 }
 
 fn consumer(subjects: Vec<String>, after: u64) -> pull::Config {

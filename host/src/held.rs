@@ -78,7 +78,14 @@ pub enum Hold {
 #[derive(Debug)]
 pub struct Body {
     delivery: Delivery,
-    event: Option<Arc<Event>>,
+    event: Option<Decoded>,
+}
+
+/// An event, and what is made of its source and id once.
+#[derive(Debug)]
+struct Decoded {
+    event: Arc<Event>,
+    inbox_id: InboxId,
 }
 
 impl Body {
@@ -86,7 +93,10 @@ impl Body {
     pub fn new(delivery: Delivery, event: Event) -> Self {
         Self {
             delivery,
-            event: Some(Arc::new(event)),
+            event: Some(Decoded {
+                inbox_id: event.inbox_id(),
+                event: Arc::new(event),
+            }),
         }
     }
 
@@ -105,12 +115,12 @@ impl Body {
 
     /// The event's id; empty when the message is no event.
     pub fn event_id(&self) -> &str {
-        self.event.as_ref().map_or("", |event| &event.id)
+        self.event.as_ref().map_or("", |found| &found.event.id)
     }
 
     /// What the event belongs to, as its source says.
     pub fn correlation(&self) -> Option<Cow<'_, str>> {
-        self.event.as_ref()?.text("correlationid")
+        self.event.as_ref()?.event.text("correlationid")
     }
 
     /// The dead letter that was sent again, when this is one.
@@ -125,7 +135,7 @@ impl Body {
     /// What the inbox remembers. A replay is not the event's first arrival again, but one
     /// of its own: sending the same dead letter twice has one effect.
     fn inbox_id(&self) -> Option<InboxId> {
-        let id = self.event.as_ref()?.inbox_id();
+        let id = self.event.as_ref()?.inbox_id;
         let Some(replay) = self.replay() else {
             return Some(id);
         };
@@ -144,7 +154,7 @@ impl Body {
     }
 
     fn trace_id(&self) -> String {
-        let Some(event) = &self.event else {
+        let Some(Decoded { event, inbox_id }) = &self.event else {
             return String::new();
         };
         let carried = event.text("traceparent").and_then(|text| {
@@ -152,7 +162,7 @@ impl Body {
             let valid = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
             valid.then(|| id.to_owned())
         });
-        carried.unwrap_or_else(|| hex(&event.inbox_id()))
+        carried.unwrap_or_else(|| hex(inbox_id))
     }
 }
 
@@ -185,15 +195,15 @@ impl Held {
         self.attempts.saturating_sub(self.forgiven)
     }
 
-    /// A delivery that has just been read.
-    pub fn new(sequence: u64, published: u64) -> Self {
+    /// A delivery that was read at `now`.
+    pub fn new(sequence: u64, published: u64, now: u64) -> Self {
         Self {
             sequence,
             replay: None,
             hold: Hold::Free,
             attempts: 0,
             forgiven: 0,
-            first: clock::unix_millis(),
+            first: now,
             published,
             event_time: published,
             key: String::new(),
@@ -217,7 +227,8 @@ impl Held {
 
     /// The event is known now.
     pub fn loaded(&mut self, body: Body) {
-        let time = body.event.as_ref().and_then(|event| event.time.as_deref());
+        let time = body.event.as_ref();
+        let time = time.and_then(|found| found.event.time.as_deref());
         self.event_time = time
             .and_then(clock::parse_rfc3339)
             .unwrap_or(self.published);
@@ -247,7 +258,7 @@ impl Held {
             key: std::mem::take(&mut self.key),
             replay: Some(sequence),
             written_down: true,
-            ..Self::new(self.sequence, published)
+            ..Self::new(self.sequence, published, clock::unix_millis())
         };
         self.loaded(body);
     }
@@ -259,9 +270,9 @@ impl Held {
         u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX) < age
     }
 
-    /// From the event's own time until now.
-    pub fn age(&self) -> Duration {
-        Duration::from_millis(clock::unix_millis().saturating_sub(self.event_time))
+    /// From the event's own time until `now`.
+    pub fn age(&self, now: u64) -> Duration {
+        Duration::from_millis(now.saturating_sub(self.event_time))
     }
 
     /// What it is finished under.
@@ -272,24 +283,25 @@ impl Held {
     /// The next call; none while the body is not there.
     pub fn job(&self, lane: LaneId, plugin: &str) -> Option<Job> {
         let body = self.body.as_ref()?;
-        let event = Arc::clone(body.event.as_ref()?);
+        let Decoded { event, inbox_id } = body.event.as_ref()?;
         let attempt = self.attempts + 1;
         let mut span = DefaultHasher::new();
         (self.sequence, attempt, plugin).hash(&mut span);
-        let traceparent = format!("00-{}-{:016x}-01", body.trace_id(), span.finish().max(1));
+        let span = span.finish().max(1).to_be_bytes();
+        let traceparent = ["00-", &body.trace_id(), "-", &hex(&span), "-01"].concat();
         Some(Job {
             ticket: lane,
             inbox: body.inbox_id()?,
             written_down: self.written_down,
             call: Call {
                 key: self.key.clone(),
-                idempotency_key: idempotency_key(plugin, &event),
+                idempotency_key: idempotency_key(plugin, inbox_id),
                 attempt,
                 sequence: self.sequence,
                 is_replay: body.replay().is_some(),
                 traceparent,
                 span: Span::default(),
-                event,
+                event: Arc::clone(event),
             },
         })
     }

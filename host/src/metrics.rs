@@ -260,7 +260,7 @@ impl Metrics {
             lanes_blocked: self.lanes_blocked.get_or_create(&label).clone(),
             events_blocked: self.events_blocked.get_or_create(&label).clone(),
             in_flight: self.in_flight.get_or_create(&label).clone(),
-            lag: self.lag.get_or_create(&label).clone(),
+            lag: self.lag.clone(),
             circuits_open: self.circuits_open.get_or_create(&label).clone(),
             memory: self.memory.get_or_create(&label).clone(),
             reload_pause: self.reload_pause.get_or_create(&label).clone(),

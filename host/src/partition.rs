@@ -3,7 +3,8 @@
 //! cursor → decode → route → lane → call → outcome → commit. One task a partition; it
 //! never waits for anything slower than a bounded send.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::future::ready;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -49,6 +50,10 @@ const MAX_BODY_BYTES: usize = 32 << 20;
 const MAX_STAGED_BYTES: usize = 32 << 20;
 /// Bodies held behind parked lanes; beyond, events are written down by sequence.
 const MAX_PARKED_BODIES: usize = 512;
+/// What a cursor may have given out ahead.
+const FEED: usize = 4;
+/// Calls that are concluded before the loop looks at everything else again.
+const BURST: usize = 64;
 /// Deliveries held in lanes, written down or not; reading stops there.
 const MAX_HELD: usize = 200_000;
 
@@ -61,7 +66,9 @@ pub struct Partition {
     runners: Arc<Runners>,
     trial: Option<Trial>,
     paused: bool,
-    feed: mpsc::Receiver<Read>,
+    feed: mpsc::Receiver<Vec<Read>>,
+    /// What came with the feed and was not taken yet.
+    reading: VecDeque<Read>,
     finished: (UnboundedSender<Finished>, UnboundedReceiver<Finished>),
     loads: (UnboundedSender<Loaded>, UnboundedReceiver<Loaded>),
     quiet: (UnboundedSender<Quiet>, UnboundedReceiver<Quiet>),
@@ -101,7 +108,7 @@ impl Partition {
     /// Starts reading where the claim says.
     pub fn new(parts: Parts, claim: Claim, writer: Writer) -> Self {
         let floor = claim.position.floor();
-        let (feed_in, feed) = mpsc::channel(64);
+        let (feed_in, feed) = mpsc::channel(FEED);
         let (context, events) = (parts.context.clone(), parts.events.clone());
         let unread = Arc::new(Unread::default());
         let age = parts.metrics.age(claim.ledger.name().partition);
@@ -120,6 +127,7 @@ impl Partition {
             trial: None,
             paused: false,
             feed,
+            reading: VecDeque::new(),
             finished,
             loads: mpsc::unbounded_channel(),
             quiet: mpsc::unbounded_channel(),
@@ -165,23 +173,51 @@ impl Partition {
                 biased;
                 () = drain.cancelled(), if !self.draining => self.draining = true,
                 done = self.writer.committed() => done?,
-                Some(finished) = self.finished.1.recv() => self.conclude(finished),
+                Some(finished) = self.finished.1.recv() => self.conclude_all(finished),
                 Ok(()) = self.parts.rollouts.changed(), if !self.draining => self.renew(),
                 Some(loaded) = self.loads.1.recv() => self.loaded(loaded),
                 Some(quiet) = self.quiet.1.recv() => self.move_up(quiet),
-                _ = report.tick() => self.report(self.standing()),
+                _ = report.tick() => self.report_standing(),
                 _ = housekeeping.tick() => self.keep_house(),
                 () = sleep_until(next) => {}
-                Some(read) = self.feed.recv(), if self.has_room() => match read {
-                    Read::Delivery(delivery) => self.take(delivery),
-                    Read::Lost { from, to } => self.lose(from, to),
-                },
+                () = ready(()), if !self.reading.is_empty() && self.has_room() => self.take_all(),
+                Some(reads) = self.feed.recv(), if self.reading.is_empty() && self.has_room() => {
+                    self.reading = reads.into();
+                    self.take_all();
+                }
+            }
+        }
+    }
+
+    /// The call that came back, and others that did meanwhile: what follows from all of them is
+    /// done once.
+    fn conclude_all(&mut self, first: Finished) {
+        self.conclude(first);
+        for _ in 1..BURST {
+            let Ok(finished) = self.finished.1.try_recv() else {
+                return;
+            };
+            self.conclude(finished);
+        }
+    }
+
+    /// The messages that were read, while there is room.
+    fn take_all(&mut self) {
+        let now = clock::unix_millis();
+        while self.has_room() {
+            let Some(read) = self.reading.pop_front() else {
+                return;
+            };
+            self.unread.fed.fetch_sub(1, Ordering::Relaxed);
+            match read {
+                Read::Delivery(delivery) => self.take(delivery, now),
+                Read::Lost { from, to } => self.lose(from, to),
             }
         }
     }
 
     /// One message from the store: decode, route, lane.
-    fn take(&mut self, delivery: Delivery) {
+    fn take(&mut self, delivery: Delivery, now: u64) {
         self.unread
             .since
             .fetch_max(delivery.published, Ordering::Relaxed);
@@ -196,7 +232,7 @@ impl Partition {
         if written.is_none() && !self.writer.position().read(sequence) {
             return;
         }
-        let mut held = Held::new(sequence, delivery.published);
+        let mut held = Held::new(sequence, delivery.published, now);
         if let Some(retry) = &written {
             held.resume(retry);
         }

@@ -1,9 +1,12 @@
 //! Promise: what has been mended can be sent again: to the one plug-in that could not handle
 //! it, once, as it came.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context as _, Result, ensure};
+use async_nats::jetstream::Context;
+use async_nats::jetstream::consumer::Config;
+use futures_util::TryStreamExt;
 use sluicegate_tests::checks::Verdict;
-use sluicegate_tests::events::{publish, series};
+use sluicegate_tests::events::{publish, series, slot, spread};
 use sluicegate_tests::outputs::{count, dead_letters, original_headers, stored, wait_dead_letters};
 use sluicegate_tests::sluice::dlq;
 use sluicegate_tests::{Input, Stage, until, within};
@@ -121,4 +124,79 @@ fn a_replay_that_fails_again_is_a_dead_letter_again() -> Result<()> {
         ensure!(kept == came, "headers {kept:?} instead of {came:?}");
         Ok(())
     })
+}
+
+/// Behind much that is to be caught up with, a host reads the subscription alone, which is cheaper
+/// for the broker. No replay may be passed by meanwhile.
+#[test]
+fn no_replay_is_passed_by_while_much_is_caught_up_with() -> Result<()> {
+    within(180, async {
+        let mut stage = Stage::with(&["emit_one"], "").await?;
+        stage.host.stop().await?;
+        let mut inputs = spread(MUCH, 100);
+        publish(&stage.jetstream, &inputs).await?;
+        stage.host.start().await?;
+        until("the subscription to be read alone", 30, async || {
+            let filters = filters(&stage.jetstream).await?;
+            let alone = |filters: &Vec<String>| !filters.iter().any(|one| one.contains("replay"));
+            ensure!(filters.iter().any(alone), "{filters:?}");
+            Ok(())
+        })
+        .await?;
+        // In the order of their key: the replay, and an event behind it.
+        let late = [replayed("late", 0), Input::new("late-1", "late", 1)];
+        publish(&stage.jetstream, &late).await?;
+        inputs.extend(late);
+        done(&stage, MUCH + 2).await?;
+        let verdict = Verdict::on(&inputs, &stage.last_echoes("emit-one").await?);
+        verdict.clean()?;
+
+        let more = (0..MUCH).map(|n| match n == MUCH / 2 {
+            true => replayed("early", 0),
+            false => Input::new(format!("more-{n}"), format!("m{}", n % 100), n),
+        });
+        let more: Vec<Input> = more.collect();
+        publish(&stage.jetstream, &more).await?;
+        inputs.extend(more);
+        stage.host.start().await?;
+        done(&stage, MUCH).await?;
+        let verdict = Verdict::on(&inputs, &stage.last_echoes("emit-one").await?);
+        verdict.clean()
+    })
+}
+
+/// Waits until so many are done since the host's start.
+async fn done(stage: &Stage, wanted: u64) -> Result<()> {
+    until("all to be done", 60, async || {
+        let done = stage.host.metrics().await?.outcomes("emit-one", "done")?;
+        ensure!(done == wanted as f64, "{done} done");
+        Ok(())
+    })
+    .await
+}
+
+/// More than a host reads in the way of few.
+const MUCH: u64 = 15_000;
+
+/// An event as if it had been a dead letter of the plug-in.
+fn replayed(key: &str, n: u64) -> Input {
+    let mut input = Input::new(format!("{key}-{n}"), key, n);
+    input.message.subject = format!("d365.replay.emit-one.{}", slot(key));
+    input
+}
+
+/// Of each consumer of the event store.
+async fn filters(jetstream: &Context) -> Result<Vec<Vec<String>>> {
+    let events = jetstream.get_stream("EVENTS").await?;
+    let consumers: Vec<_> = events.consumers().try_collect().await?;
+    let filters = consumers.into_iter().map(|info| {
+        let Config {
+            mut filter_subjects,
+            filter_subject,
+            ..
+        } = info.config;
+        filter_subjects.extend((!filter_subject.is_empty()).then_some(filter_subject));
+        filter_subjects
+    });
+    Ok(filters.filter(|filters| !filters.is_empty()).collect())
 }

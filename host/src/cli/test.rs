@@ -205,7 +205,7 @@ fn call(generation: &Generation, input: Input, sequence: u64) -> (Place, Call) {
     trace.truncate(32);
     let call = Call {
         key: event.partition_key().to_owned(),
-        idempotency_key: idempotency_key(&generation.manifest().name, &event),
+        idempotency_key: idempotency_key(&generation.manifest().name, &event.inbox_id()),
         attempt: 1,
         sequence,
         is_replay: false,

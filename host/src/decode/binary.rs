@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use async_nats::HeaderMap;
+use async_nats::{HeaderMap, HeaderValue};
 use bytes::Bytes;
 use percent_encoding::percent_decode_str;
 
@@ -13,12 +13,16 @@ const PREFIX: &str = "ce-";
 
 /// Reads the event without checking attribute values.
 pub(super) fn read(headers: Option<&HeaderMap>, payload: &Bytes) -> Result<Event, Error> {
-    let mut attributes = headers.map(attributes).transpose()?.unwrap_or_default();
-    let mut take = |name: &'static str| {
-        let position = attributes.iter().position(|(key, _)| key == name)?;
-        Some(attributes.swap_remove(position).1)
-    };
-    let specversion = take("specversion").ok_or(Error::Missing {
+    let mut read = Read::default();
+    for (key, values) in headers.into_iter().flat_map(HeaderMap::iter) {
+        let key: &str = key.as_ref();
+        if let Some((prefix, name)) = key.split_at_checked(PREFIX.len())
+            && prefix.eq_ignore_ascii_case(PREFIX)
+        {
+            read.attribute(name, values)?;
+        }
+    }
+    let specversion = read.specversion.ok_or(Error::Missing {
         attribute: "specversion",
     })?;
     if specversion != "1.0" {
@@ -26,31 +30,87 @@ pub(super) fn read(headers: Option<&HeaderMap>, payload: &Bytes) -> Result<Event
             found: excerpt(&specversion),
         });
     }
-    let mut event = Event {
-        id: take("id").ok_or(Error::Missing { attribute: "id" })?,
-        source: take("source").ok_or(Error::Missing {
+    // The header map has no order of its own; a fixed one makes decoding repeatable.
+    read.extensions.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    Ok(Event {
+        id: read.id.ok_or(Error::Missing { attribute: "id" })?,
+        source: read.source.ok_or(Error::Missing {
             attribute: "source",
         })?,
-        event_type: take("type").ok_or(Error::Missing { attribute: "type" })?,
-        subject: take("subject"),
-        time: take("time"),
+        event_type: read
+            .event_type
+            .ok_or(Error::Missing { attribute: "type" })?,
+        subject: read.subject,
+        time: read.time,
         // Without the binding's own header, what HTTP would call it; never encoded there.
-        datacontenttype: take("datacontenttype").or_else(|| {
+        datacontenttype: read.datacontenttype.or_else(|| {
             headers
                 .and_then(|headers| header(headers, "content-type"))
                 .map(str::to_owned)
         }),
-        dataschema: take("dataschema"),
-        extensions: Vec::new(),
+        dataschema: read.dataschema,
+        extensions: read.extensions,
         data: (!payload.is_empty()).then(|| payload.clone()),
-    };
-    // The header map has no order of its own; a fixed one makes decoding repeatable.
-    attributes.sort_unstable();
-    event.extensions = attributes
-        .into_iter()
-        .map(|(name, value)| (name, AttributeValue::Text(value)))
-        .collect();
-    Ok(event)
+    })
+}
+
+/// The attributes as they are found, each in the place where the event has it.
+#[derive(Default)]
+struct Read {
+    specversion: Option<String>,
+    id: Option<String>,
+    source: Option<String>,
+    event_type: Option<String>,
+    subject: Option<String>,
+    time: Option<String>,
+    datacontenttype: Option<String>,
+    dataschema: Option<String>,
+    extensions: Vec<(String, AttributeValue)>,
+}
+
+impl Read {
+    /// One `ce-*` header, its name in any case and without the prefix.
+    fn attribute(&mut self, name: &str, values: &[HeaderValue]) -> Result<(), Error> {
+        let is_lower = !name.bytes().any(|byte| byte.is_ascii_uppercase());
+        let name = match is_lower {
+            true => Cow::Borrowed(name),
+            false => Cow::Owned(name.to_ascii_lowercase()),
+        };
+        let duplicate = || Error::Duplicate {
+            attribute: excerpt(&name),
+        };
+        let [value] = values else {
+            return Err(duplicate());
+        };
+        let value = value.as_str();
+        let decoded = decode_value(value).ok_or_else(|| Error::Encoding {
+            attribute: excerpt(&name),
+            found: excerpt(value),
+        })?;
+        let place = match name.as_ref() {
+            "specversion" => &mut self.specversion,
+            "id" => &mut self.id,
+            "source" => &mut self.source,
+            "type" => &mut self.event_type,
+            "subject" => &mut self.subject,
+            "time" => &mut self.time,
+            "datacontenttype" => &mut self.datacontenttype,
+            "dataschema" => &mut self.dataschema,
+            _ => {
+                if self.extensions.iter().any(|(other, _)| *other == name) {
+                    return Err(duplicate());
+                }
+                let extension = (name.into_owned(), AttributeValue::Text(decoded));
+                self.extensions.push(extension);
+                return Ok(());
+            }
+        };
+        if place.is_some() {
+            return Err(duplicate());
+        }
+        *place = Some(decoded);
+        Ok(())
+    }
 }
 
 /// The first value of a header, its name in any case. Of two spellings of the name the
@@ -65,42 +125,13 @@ pub(super) fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> 
     values.first().map(|value| value.as_str())
 }
 
-/// Every `ce-*` header, its name lower-cased and without the prefix, its value decoded.
-fn attributes(headers: &HeaderMap) -> Result<Vec<(String, String)>, Error> {
-    let mut attributes: Vec<(String, String)> = Vec::new();
-    for (key, values) in headers.iter() {
-        let key: &str = key.as_ref();
-        let Some((prefix, name)) = key.split_at_checked(PREFIX.len()) else {
-            continue;
-        };
-        if !prefix.eq_ignore_ascii_case(PREFIX) {
-            continue;
-        }
-        let name = name.to_ascii_lowercase();
-        let repeated = attributes.iter().any(|(other, _)| *other == name);
-        let [value] = values.as_slice() else {
-            return Err(Error::Duplicate {
-                attribute: excerpt(&name),
-            });
-        };
-        if repeated {
-            return Err(Error::Duplicate {
-                attribute: excerpt(&name),
-            });
-        }
-        let value = value.as_str();
-        let decoded = decode_value(value).ok_or_else(|| Error::Encoding {
-            attribute: excerpt(&name),
-            found: excerpt(value),
-        })?;
-        attributes.push((name, decoded));
-    }
-    Ok(attributes)
-}
-
 /// Unquotes, then percent-decodes once. `None` when the bytes are not UTF-8.
 /// A `%` without two hexadecimal digits stands for itself: the sender did not encode.
 pub(super) fn decode_value(value: &str) -> Option<String> {
+    // Nearly every value is what it is.
+    if !value.bytes().any(|byte| matches!(byte, b'%' | b'"')) {
+        return Some(value.to_owned());
+    }
     let value = unquote(value);
     percent_decode_str(&value)
         .decode_utf8()

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
@@ -37,6 +38,10 @@ pub enum Accepted {
 #[derive(Debug)]
 pub struct Staging {
     inner: Mutex<Inner>,
+    /// How much waits, to be asked without the lock: deliveries,
+    deliveries: AtomicUsize,
+    /// and their bytes.
+    bytes: AtomicUsize,
     state: Arc<StateCache>,
 }
 
@@ -45,8 +50,6 @@ struct Inner {
     inbox: Option<Inbox>,
     /// With the bytes of their effects.
     group: VecDeque<(Settled, usize)>,
-    /// The bytes of all.
-    bytes: usize,
     /// The newest log message that is known; the next one is behind it.
     log: u64,
     /// The log messages below were said to be of no use.
@@ -90,10 +93,11 @@ impl Staging {
             inner: Mutex::new(Inner {
                 inbox,
                 group: VecDeque::new(),
-                bytes: 0,
                 log,
                 expired: 0,
             }),
+            deliveries: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
             state,
         }
     }
@@ -119,21 +123,26 @@ impl Staging {
         if !self.state.accept(reads, writes) {
             return Accepted::Stale;
         }
-        inner.push(settled, now);
+        self.push(&mut inner, settled, now);
         Accepted::Yes
     }
 
     /// Takes an end that depends on nothing: a duplicate, a retry, a dead letter.
     pub fn settle(&self, settled: Settled, now: u64) {
-        self.inner.lock().push(settled, now);
+        self.push(&mut self.inner.lock(), settled, now);
+    }
+
+    fn push(&self, inner: &mut Inner, settled: Settled, now: u64) {
+        let bytes = inner.push(settled, now);
+        self.deliveries.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// How much waits for a commit.
     pub fn waiting(&self) -> Waiting {
-        let inner = self.inner.lock();
         Waiting {
-            deliveries: inner.group.len(),
-            bytes: inner.bytes,
+            deliveries: self.deliveries.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
         }
     }
 
@@ -156,9 +165,11 @@ impl Staging {
             if full && !group.is_empty() {
                 break;
             }
-            let taken = inner.group.pop_front();
-            inner.bytes -= taken.as_ref().map_or(0, |(_, size)| *size);
-            group.extend(taken.map(|(settled, _)| settled));
+            if let Some((settled, size)) = inner.group.pop_front() {
+                self.deliveries.fetch_sub(1, Ordering::Relaxed);
+                self.bytes.fetch_sub(size, Ordering::Relaxed);
+                group.push(settled);
+            }
         }
         group
     }
@@ -180,7 +191,8 @@ impl Inner {
         self.inbox.as_ref().is_some_and(|inbox| inbox.contains(id))
     }
 
-    fn push(&mut self, mut settled: Settled, now: u64) {
+    /// Gives the bytes of its effects.
+    fn push(&mut self, mut settled: Settled, now: u64) -> usize {
         match (&mut self.inbox, settled.finished) {
             // The log message will have a higher sequence: as a bound this is safe.
             (Some(inbox), Some(id)) => inbox.insert(id, now, self.log + 1),
@@ -188,8 +200,8 @@ impl Inner {
             (None, _) => settled.finished = None,
         }
         let bytes = settled.effects.iter().map(Message::size).sum();
-        self.bytes += bytes;
         self.group.push_back((settled, bytes));
+        bytes
     }
 
     fn expire(&mut self, now: u64) -> Option<u64> {

@@ -37,7 +37,8 @@ pub struct PluginMetrics {
     pub(super) lanes_blocked: Gauge,
     pub(super) events_blocked: Gauge,
     pub(super) in_flight: Gauge,
-    pub(super) lag: Gauge,
+    /// Nothing is said of the plug-in before it is known.
+    pub(super) lag: Family<Plugin, Gauge>,
     pub(super) circuits_open: Gauge,
     pub(super) memory: Gauge,
     pub(super) reload_pause: Histogram,
@@ -82,7 +83,7 @@ impl PluginMetrics {
             in_flight: self.in_flight.get(),
             parked: self.lanes_parked.get(),
             blocked: self.lanes_blocked.get(),
-            lag: self.lag.get(),
+            lag: self.lag.get(&self.label).map_or(0, |lag| lag.get()),
             circuits_open: self.circuits_open.get(),
             memory_bytes: self.memory.get(),
         }
@@ -110,7 +111,9 @@ impl PluginMetrics {
         self.lanes_blocked.inc_by(now.blocked - before.blocked);
         self.events_blocked.inc_by(now.stuck - before.stuck);
         self.in_flight.inc_by(now.in_flight - before.in_flight);
-        self.lag.inc_by(now.lag - before.lag);
+        self.lag
+            .get_or_create(&self.label)
+            .inc_by(now.lag - before.lag);
         self.circuits_open.inc_by(now.open - before.open);
     }
 }

@@ -92,7 +92,9 @@ impl Partition {
         if let Some(body) = &held.body {
             self.bodies.let_go(body);
         }
-        self.parts.metrics.handled_after(held.age());
+        self.parts
+            .metrics
+            .handled_after(held.age(clock::unix_millis()));
         Some(held)
     }
 

@@ -6,7 +6,7 @@ use tokio::time::Duration;
 
 use super::{Partition, Quiet};
 use crate::clock;
-use crate::cursor;
+use crate::cursor::{self, Unread};
 use crate::held::Held;
 use crate::ledger::message::Retry;
 use crate::ledger::reason::Reason;
@@ -32,7 +32,7 @@ impl Partition {
 
     /// Puts an event that an earlier owner wrote down into its lane.
     pub(super) fn resume(&mut self, sequence: u64, retry: &Retry) {
-        let mut held = Held::new(sequence, retry.first);
+        let mut held = Held::new(sequence, retry.first, clock::unix_millis());
         held.resume(retry);
         let delivery = &self.manifest().delivery;
         let lane = route::lane(delivery.ordering, &held.key, sequence);
@@ -52,12 +52,14 @@ impl Partition {
              of its subjects among them are lost to it: events.max_age is shorter than its backlog"
         );
         tracing::error!(plugin = %self.parts.generation.manifest().name, from, to, "{error}");
-        let held = Held::new(from, clock::unix_millis());
+        let now = clock::unix_millis();
+        let held = Held::new(from, now, now);
         self.bury(&held, Reason::AgedOut, &error);
     }
 
     pub(super) fn standing(&self) -> Standing {
-        let unread = self.unread.behind.load(Ordering::Relaxed) + self.feed.len() as u64;
+        let Unread { behind, fed, .. } = &*self.unread;
+        let unread = behind.load(Ordering::Relaxed) + fed.load(Ordering::Relaxed);
         Standing {
             parked: i64::try_from(self.lanes.parked()).unwrap_or(i64::MAX),
             blocked: i64::try_from(self.lanes.blocked()).unwrap_or(i64::MAX),
@@ -65,6 +67,13 @@ impl Partition {
             in_flight: i64::try_from(self.in_flight).unwrap_or(i64::MAX),
             lag: i64::try_from(unread).unwrap_or(i64::MAX),
             open: i64::from(!self.breaker.is_closed()),
+        }
+    }
+
+    /// Tells how the partition stands, once its cursor knows what is before it.
+    pub(super) fn report_standing(&mut self) {
+        if self.unread.is_known.load(Ordering::Relaxed) {
+            self.report(self.standing());
         }
     }
 

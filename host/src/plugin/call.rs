@@ -103,8 +103,9 @@ impl Generation {
         let (staged, memory) = instance.end();
         let was_long = instance.was_long();
         self.is_long().store(was_long, Ordering::Relaxed);
+        let ended = Instant::now();
         if !was_long {
-            self.cores().short(Instant::now());
+            self.cores().short(ended);
         }
         let result = match answer {
             Ok(Ok(())) => Ok(()),
@@ -139,7 +140,7 @@ impl Generation {
             result,
             staged,
             memory,
-            duration: started.elapsed(),
+            duration: ended - started,
         }
     }
 

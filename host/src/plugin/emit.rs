@@ -7,6 +7,7 @@ use super::store::{Abort, CallContext, Emitted, Labels, MAX_VALUE};
 use crate::encode::core_attributes;
 use crate::event::{AttributeValue, Event};
 use crate::hex::hex;
+use crate::ledger::inbox::InboxId;
 use crate::manifest::subject_matches;
 
 /// An event that has passed this many plug-ins goes round in circles.
@@ -18,8 +19,8 @@ const MAX_SUBJECT: usize = 255;
 const MAX_EXTENSIONS: usize = 100;
 /// and bytes of all its attributes: encoded, and with the largest body, it is still one message.
 const MAX_ATTRIBUTES: usize = 32 << 10;
-/// Hex digits of an idempotency key.
-const IDEMPOTENCY_DIGITS: usize = 32;
+/// Bytes of an idempotency key, which is their hex digits.
+const IDEMPOTENCY_BYTES: usize = 16;
 /// What a message costs beside its event.
 const OVERHEAD: usize = 1024;
 
@@ -124,21 +125,21 @@ fn attributes(event: &Event) -> usize {
 
 /// How many plug-ins have emitted an event in the chain that led to this one.
 pub fn hops(event: &Event) -> i32 {
-    event
-        .text("sluicehops")
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(0)
+    match event.extension("sluicehops") {
+        Some(AttributeValue::Integer(hops)) => *hops,
+        Some(AttributeValue::Text(hops)) => hops.parse().unwrap_or(0),
+        Some(AttributeValue::Boolean(_)) | None => 0,
+    }
 }
 
 /// The same for every attempt, host and replay of an event by a plug-in.
-pub fn idempotency_key(plugin: &str, event: &Event) -> String {
+pub fn idempotency_key(plugin: &str, event: &InboxId) -> String {
     let mut hash = Sha256::new();
     hash.update(plugin);
     hash.update([0]);
-    hash.update(event.inbox_id());
-    let mut digits = hex(&hash.finalize());
-    digits.truncate(IDEMPOTENCY_DIGITS);
-    digits
+    hash.update(event);
+    let digest = hash.finalize();
+    hex(digest.get(..IDEMPOTENCY_BYTES).unwrap_or(&digest))
 }
 
 fn check_subject(subject: &str, granted: &[String]) -> Result<(), Abort> {
@@ -246,7 +247,7 @@ mod tests {
             ..Event::default()
         };
         let call = CallContext {
-            idempotency_key: idempotency_key("watch", &cause),
+            idempotency_key: idempotency_key("watch", &cause.inbox_id()),
             event: Arc::new(cause),
             key: "account/1".to_owned(),
             state: Arc::new(StateCache::in_memory()),

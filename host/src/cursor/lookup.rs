@@ -1,0 +1,48 @@
+//! Takes a place in the event store, gives what stands there, read beside the cursor.
+
+use async_nats::jetstream::Context;
+use async_nats::jetstream::stream::{LastRawMessageErrorKind, Stream};
+
+use super::{Delivery, consumer};
+use crate::claim_check;
+
+/// The store's last sequence, if no message on these subjects stands between `after` and
+/// it. None also when the broker does not answer.
+pub async fn quiet_up_to(events: &Stream, subjects: &[String], after: u64) -> Option<u64> {
+    let last = events.get_info().await.ok()?.state.last_sequence;
+    let created = events
+        .create_consumer(consumer(subjects.to_vec(), after))
+        .await;
+    let consumer = created.ok()?;
+    let info = consumer.cached_info();
+    let (pending, name) = (info.num_pending, info.name.clone());
+    // It would expire by itself; this is only tidier.
+    let _ = events.delete_consumer(&name).await;
+    (pending == 0 && after <= last).then_some(last)
+}
+
+/// One message by its sequence, whole; none when it is not in the store any more.
+///
+/// # Errors
+/// What the broker says.
+pub async fn load(
+    context: &Context,
+    events: &Stream,
+    sequence: u64,
+) -> Result<Option<Delivery>, String> {
+    let message = match events.get_raw_message(sequence).await {
+        Ok(message) => message,
+        Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => return Ok(None),
+        Err(error) => return Err(error.to_string()),
+    };
+    let mut delivery = Delivery {
+        sequence,
+        subject: message.subject.into_string(),
+        headers: (!message.headers.is_empty()).then_some(message.headers),
+        payload: message.payload,
+        published: u64::try_from(message.time.unix_timestamp_nanos() / 1_000_000).unwrap_or(0),
+    };
+    let redeemed = claim_check::redeem(context, &mut delivery).await;
+    redeemed.map_err(|error| error.to_string())?;
+    Ok(Some(delivery))
+}
