@@ -270,9 +270,9 @@ impl Held {
         u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX) < age
     }
 
-    /// From the event's own time until `now`.
-    pub fn age(&self, now: u64) -> Duration {
-        Duration::from_millis(now.saturating_sub(self.event_time))
+    /// From the event's own time until now.
+    pub fn age(&self) -> Duration {
+        Duration::from_millis(clock::unix_millis().saturating_sub(self.event_time))
     }
 
     /// What it is finished under.

@@ -305,6 +305,8 @@ mod tests {
             lag: 3,
             open: 1,
         };
+        let is_told = |metrics: &Metrics| metrics.text().contains("sluicegate_lag_events{");
+        assert!(!is_told(&metrics), "nobody knows it yet");
         plugin.standing(Standing::default(), now);
         let source = metrics.source("fno", "contoso");
         source.answered(202, Duration::from_millis(1));

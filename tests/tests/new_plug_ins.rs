@@ -81,6 +81,28 @@ impl New {
         Ok(())
     }
 
+    /// A plug-in begins with the memory that its events need: to grow it, and to take that back
+    /// for the next event, is most of what a new instance would cost.
+    async fn grows_no_memory(&self) -> Result<()> {
+        let manifest = fs::read_to_string(self.dir.join("plugin.toml"))?;
+        let sluice = environment::sluice()?;
+        let limit = async |memory: &str| {
+            let text = format!("{manifest}\n[limits]\nmemory = {memory:?}\n");
+            fs::write(self.dir.join("plugin.toml"), text)?;
+            self.succeeds(&sluice, &["build"]).await
+        };
+        limit("64KiB").await?;
+        let (_, said) = self.run(&sluice, &EXPECTING).await?;
+        let bytes = said.split("begins with ").nth(1);
+        let bytes = bytes
+            .and_then(|rest| rest.split(' ').next())
+            .context(said.clone())?;
+        limit(&format!("{bytes}B")).await?;
+        self.succeeds(&sluice, &EXPECTING).await?;
+        fs::write(self.dir.join("plugin.toml"), &manifest)?;
+        Ok(())
+    }
+
     async fn build_and_test(&self) -> Result<()> {
         let sluice = environment::sluice()?;
         self.succeeds(&sluice, &["build"]).await?;
@@ -114,6 +136,7 @@ fn a_new_rust_plug_in_builds_tests_and_does_what_is_expected() -> Result<()> {
             .await?;
         ensure!(said.contains("3 passed"), "{said}");
         new.build_and_test().await?;
+        new.grows_no_memory().await?;
 
         // What is not as expected is shown, and accepted when that is asked for.
         new.change("expected.json", "50000.0001", "50000.0002")?;

@@ -13,7 +13,7 @@ mod version;
 mod wasm;
 mod wheel;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
@@ -39,6 +39,25 @@ pub(crate) fn run(layout: &Layout) -> Result<Tools> {
     wasm::ensure(layout)?;
     let nats_server = nats::ensure(layout)?;
     Ok(Tools { nats_server })
+}
+
+/// Reports what was found, or why it was not and what that means.
+fn told(
+    what: &str,
+    shown: impl FnOnce(&Path) -> String,
+    without: &str,
+    result: Result<(PathBuf, String)>,
+) -> Result<PathBuf> {
+    match result {
+        Ok((path, how)) => {
+            report(what, &shown(&path), &how);
+            Ok(path)
+        }
+        Err(error) => {
+            println!("  {what:<12} cannot be had, so {without}: {error:#}");
+            Err(error)
+        }
+    }
 }
 
 fn report(what: &str, found: &str, how: &str) {

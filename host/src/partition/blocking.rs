@@ -8,7 +8,6 @@
 //! crash neither forgets a decision nor takes it twice.
 
 use super::Partition;
-use crate::clock;
 use crate::cursor::Delivery;
 use crate::event::Event;
 use crate::held::{Body, Held, Hold};
@@ -65,9 +64,7 @@ impl Partition {
             plugin = %self.parts.generation.manifest().name, key = held.key,
             "the key waits until its dead letter is replayed or discarded"
         );
-        self.parts
-            .metrics
-            .handled_after(held.age(clock::unix_millis()));
+        self.parts.metrics.handled_after(held.age());
         let letter = self.parts.dead_letter(by, held, reason, error);
         let (id, place) = (held.inbox_id(), held.sequence);
         self.ledger.block(letter, id, place, &held.retry(0));

@@ -92,9 +92,7 @@ impl Partition {
         if let Some(body) = &held.body {
             self.bodies.let_go(body);
         }
-        self.parts
-            .metrics
-            .handled_after(held.age(clock::unix_millis()));
+        self.parts.metrics.handled_after(held.age());
         Some(held)
     }
 

@@ -1,12 +1,12 @@
 //! An OpenTelemetry collector for the tests of traces. It is had if it can be.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::report;
+use super::told;
 use super::wheel::{Wheel, make_executable};
 use crate::clock::Stopwatch;
 use crate::layout::Layout;
@@ -24,19 +24,9 @@ const PROGRAM: &str = "rotel/rotel-agent";
 /// Looks for it, and fetches it when it is missing. Only tests want it, so that it cannot be had
 /// is told and is no error.
 pub(crate) fn ensure(layout: &Layout) -> Option<PathBuf> {
-    match found(layout) {
-        Ok((program, how)) => {
-            report("collector", &format!("rotel {}", ROTEL.version), &how);
-            Some(program)
-        }
-        Err(error) => {
-            println!(
-                "  {:<12} cannot be had, so traces are tested without one: {error:#}",
-                "collector"
-            );
-            None
-        }
-    }
+    let shown = |_: &Path| format!("rotel {}", ROTEL.version);
+    let without = "traces are tested without one";
+    told("collector", shown, without, found(layout)).ok()
 }
 
 fn found(layout: &Layout) -> Result<(PathBuf, String)> {

@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use super::npm::Packages;
-use super::report;
+use super::told;
 use super::wheel::Wheel;
 use crate::layout::Layout;
 use crate::run;
@@ -41,17 +41,9 @@ pub(crate) struct Languages {
 /// Looks for both tools, and fetches what is missing. Neither is needed to build or to run
 /// Sluicegate, so that one cannot be had is told and is no error.
 pub(crate) fn ensure(layout: &Layout) -> Languages {
-    let told = |language: &str, tool: &str, result: Result<(PathBuf, String)>| {
-        let result = result.map(|(path, how)| {
-            report(language, tool, &how);
-            path
-        });
-        if let Err(error) = &result {
-            println!(
-                "  {language:<12} cannot be had, so what is written in it is left out: {error:#}"
-            );
-        }
-        result
+    let told = |language: &str, tool: &str, result| {
+        let without = "what is written in it is left out";
+        told(language, |_| tool.to_owned(), without, result)
     };
     Languages {
         python: told("python", "componentize-py", python(layout)),

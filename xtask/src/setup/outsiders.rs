@@ -1,13 +1,13 @@
 //! What stands outside and looks at a host as its users do: a browser, and Prometheus. They are
 //! had if they can be.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Error, Result};
 
 use super::debian::Program;
 use super::npm::Packages;
-use super::report;
+use super::told;
 use crate::layout::Layout;
 
 const CHROMIUM: Program = Program {
@@ -48,15 +48,9 @@ pub(crate) struct Outsiders {
 /// Looks for them, and fetches what is missing. None is needed to build or to run Sluicegate,
 /// so that one cannot be had is told and is no error.
 pub(crate) fn ensure(layout: &Layout) -> Outsiders {
-    let told = |what: &str, result: Result<(PathBuf, String)>| {
-        let result = result.map(|(path, how)| {
-            report(what, &layout.short(&path).to_string(), &how);
-            path
-        });
-        if let Err(error) = &result {
-            println!("  {what:<12} cannot be had, so its tests are left out: {error:#}");
-        }
-        result
+    let told = |what: &str, result| {
+        let shown = |path: &Path| layout.short(path).to_string();
+        told(what, shown, "its tests are left out", result)
     };
     let modules = |(file, how): (PathBuf, String)| {
         let folder = file.ancestors().nth(2).map_or(file.clone(), Into::into);

@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use super::npm::Packages;
-use super::report;
+use super::told;
 use super::wheel::Wheel;
 use crate::layout::Layout;
 use crate::run;
@@ -34,6 +34,10 @@ const NATS_PY: Wheel = Wheel {
 /// Looks for them, and fetches what is missing: what the benchmark finds in its environment.
 /// One that cannot be had is told and is no error; its rows are left out.
 pub(crate) fn ensure(layout: &Layout) -> Vec<(&'static str, PathBuf)> {
+    let told = |language: &str, client: &str, result| {
+        let without = "it is not compared with";
+        told(language, |_| client.to_owned(), without, result).ok()
+    };
     let mut environment = Vec::new();
     if let Some(consumer) = told("javascript", "nats.js", javascript(layout)) {
         environment.push(("SLUICE_PEER_JAVASCRIPT", consumer));
@@ -44,19 +48,6 @@ pub(crate) fn ensure(layout: &Layout) -> Vec<(&'static str, PathBuf)> {
         environment.push(("SLUICE_PEER_PYTHONPATH", client));
     }
     environment
-}
-
-fn told(language: &str, client: &str, result: Result<(PathBuf, String)>) -> Option<PathBuf> {
-    match result {
-        Ok((path, how)) => {
-            report(language, client, &how);
-            Some(path)
-        }
-        Err(error) => {
-            println!("  {language:<12} cannot be had, so it is not compared with: {error:#}");
-            None
-        }
-    }
 }
 
 /// The consumer, at the one place from where node finds its packages: beside them.

@@ -6,13 +6,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
-use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
-use async_nats::jetstream::{AckKind, Message};
-use futures_util::StreamExt;
-use tokio::time::Instant;
+use anyhow::{Context, Result, anyhow};
+use async_nats::jetstream::Message;
+use consumer::{Acks, LIMIT};
 use wasmtime::component::{Component, HasSelf, Linker};
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store};
 
@@ -34,9 +31,6 @@ mod bindings {
         ownership: Borrowing { duplicate_if_necessary: true },
     });
 }
-
-/// Messages that the server may send ahead.
-const BATCH: usize = 1_000;
 
 /// What a guest may ask for.
 struct Host(Arc<BTreeMap<String, String>>);
@@ -87,7 +81,7 @@ impl Plugin {
             ConsumerPlugin::add_to_linker::<_, HasSelf<_>>(&mut linker, |host| host)?;
             ConsumerPluginPre::new(linker.instantiate_pre(&component)?)
         });
-        let limit = ("limit".to_owned(), "1e9".to_owned());
+        let limit = ("limit".to_owned(), LIMIT.to_owned());
         Ok(Self {
             pre: pre.map_err(|error| anyhow!("{component}: {error:#}"))?,
             engine,
@@ -130,49 +124,12 @@ impl Plugin {
     }
 }
 
-/// `bare COMPONENT URL STREAM FILTER COUNT`, as [`crate::consumer`] calls it.
+/// `bare COMPONENT URL STREAM FILTER COUNT`, as [`crate::peer`] calls it.
 pub(crate) async fn run(words: &[String]) -> Result<()> {
-    let [component, url, stream, filter, count] = words else {
-        bail!("usage: bare COMPONENT URL STREAM FILTER COUNT");
-    };
+    let (component, rest) = words.split_first().context("no COMPONENT")?;
     let plugin = Plugin::new(component)?;
-    let count: u64 = count.parse()?;
-    let client = async_nats::connect(url).await?;
-    let jetstream = async_nats::jetstream::new(client.clone());
-    let stream = jetstream.get_stream(stream).await?;
-    let consumer = stream
-        .create_consumer(pull::Config {
-            filter_subject: filter.clone(),
-            deliver_policy: DeliverPolicy::All,
-            ack_policy: AckPolicy::Explicit,
-            max_ack_pending: 2 * BATCH as i64,
-            ..pull::Config::default()
-        })
-        .await?;
-    let mut messages = consumer
-        .stream()
-        .max_messages_per_batch(BATCH)
-        .expires(Duration::from_secs(30))
-        .messages()
-        .await?;
-    let warm = count / 10;
-    let mut since = None;
-    for done in 1..=count {
-        let message = messages.next().await.context("the messages ended")?;
-        let message = message.map_err(|error| anyhow!("{error}"))?;
-        let kind = match plugin.handle(&message)? {
-            Ok(()) => AckKind::Ack,
-            Err(_) => AckKind::Term,
-        };
-        let acked = message.ack_with(kind).await;
-        acked.map_err(|error| anyhow!("message {done}: {error}"))?;
-        if done == warm {
-            since = Some(Instant::now());
-        }
-    }
-    client.flush().await?;
-    let took = since.context("too few messages")?.elapsed();
-    let (events, seconds) = (count - warm, took.as_secs_f64());
-    println!("{{\"events\":{events},\"seconds\":{seconds}}}");
-    Ok(())
+    consumer::run(rest, Acks::Each, |message| {
+        Ok(plugin.handle(message)?.is_err())
+    })
+    .await
 }

@@ -7,8 +7,8 @@ use sluicegate_tests::{Broker, Setup};
 
 use crate::backlog::{self, BODY, Events, KEYS};
 use crate::body::Template;
-use crate::consumer::Consumer;
 use crate::machine::Machine;
+use crate::peer::Consumer;
 use crate::report::{Report, Row, Target};
 use crate::worked::{self, DECIDES, Mode, ROOM, Subject};
 
@@ -85,7 +85,7 @@ pub(crate) async fn run(quick: bool) -> Result<Report> {
                 consumer.name()
             );
             if !consumer.is_there() {
-                println!("{name}: SKIPPED, it could not be had");
+                println!("{name}: SKIPPED, it could not be had or built");
                 continue;
             }
             let found = bench.pairs(&name, pairs, *mode, *consumer).await?;

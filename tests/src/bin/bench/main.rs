@@ -7,7 +7,6 @@
 mod backlog;
 mod bare;
 mod body;
-mod consumer;
 mod cpu;
 mod delay;
 mod dispatch;
@@ -17,6 +16,7 @@ mod ledger;
 mod load;
 mod machine;
 mod neighbours;
+mod peer;
 mod report;
 mod sluice;
 mod store;

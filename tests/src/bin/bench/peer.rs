@@ -71,7 +71,7 @@ impl Consumer {
 
     fn command(self) -> Result<Command> {
         let found = |variable: &str| {
-            let path = environment::outsider(variable);
+            let path = std::env::var_os(variable).map(PathBuf::from);
             path.with_context(|| format!("{variable} is not set"))
         };
         let program = |path: PathBuf, words: &[&str]| {
