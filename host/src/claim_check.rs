@@ -12,7 +12,7 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use crate::config::Config;
-use crate::cursor::Delivery;
+use crate::delivery::Delivery;
 use crate::hex::hex;
 use crate::objects;
 

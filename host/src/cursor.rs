@@ -1,67 +1,55 @@
 //! Takes a stream and a position, gives its messages in order from there on, without acks.
 //!
-//! The position lives in the ledger, so the consumer behind a cursor is thrown away and
-//! made anew whenever anything about it is in doubt: a gap, a missed heartbeat, a broken
-//! connection, a server that restarted.
+//! The position lives in the ledger, so the consumer behind a cursor is thrown away and made anew
+//! whenever anything about it is in doubt. A cursor reads for one partition until that has caught
+//! up; then the tail, which reads for all partitions of the host, feeds it, for as long as it
+//! keeps up.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use async_nats::HeaderMap;
-use async_nats::jetstream::consumer::pull::MessagesErrorKind;
-use async_nats::jetstream::consumer::{AckPolicy, Consumer, DeliverPolicy, pull};
+use async_nats::jetstream::Context;
 use async_nats::jetstream::stream::Stream;
-use async_nats::jetstream::{Context, Message};
-use bytes::Bytes;
-use futures_util::{FutureExt, StreamExt};
+use prometheus_client::metrics::counter::Counter;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use self::lean::{Lean, MANY};
+use self::reader::{Broken, Reader};
+use self::tail::Member;
+pub use self::tail::{Tail, Ticket};
 use crate::claim_check;
+use crate::delivery::Delivery;
 
+mod cover;
 mod lean;
 mod lookup;
+mod reader;
+mod tail;
 
 pub use self::lookup::{load, quiet_up_to};
 
-/// How many messages the server may send ahead.
-const BATCH: usize = 1_000;
-/// And how many bytes of them.
-const BATCH_BYTES: usize = 16 << 20;
 /// How many messages are given out at once, if so many are there,
 const CHUNK: usize = 64;
 /// and about how many bytes of them.
 const CHUNK_BYTES: usize = 1 << 20;
-const HEARTBEAT: Duration = Duration::from_secs(2);
-const EXPIRES: Duration = Duration::from_secs(10);
 /// When nobody has taken a message for so long, what stands behind it is counted anew.
 const STALLED: Duration = Duration::from_secs(1);
 const WAIT_FIRST: Duration = Duration::from_millis(50);
 const WAIT_LONGEST: Duration = Duration::from_secs(2);
-
-/// One message of the event store.
-#[derive(Debug, Clone)]
-pub struct Delivery {
-    /// Where it stands in the store.
-    pub sequence: u64,
-    /// With the slot.
-    pub subject: String,
-    /// As they were published.
-    pub headers: Option<HeaderMap>,
-    /// The body, shared with the client's read buffer.
-    pub payload: Bytes,
-    /// Unix milliseconds at which the store took it.
-    pub published: u64,
-}
+/// How long a partition that the tail let go of reads alone at least; longer each time when it is
+/// let go of again soon,
+const ALONE_FIRST: Duration = Duration::from_secs(1);
+/// up to this.
+const ALONE_LONGEST: Duration = Duration::from_secs(64);
 
 /// What a cursor gives.
 #[derive(Debug)]
 pub enum Read {
     /// A message.
-    Delivery(Delivery),
+    Delivery(Arc<Delivery>),
     /// The store begins behind these sequences now: nobody has read them.
     Lost {
         /// The first.
@@ -71,16 +59,35 @@ pub enum Read {
     },
 }
 
+/// What a partition's cursor reads with.
+pub struct Source {
+    /// For bodies that are in the object store.
+    pub context: Context,
+    /// The event store.
+    pub events: Stream,
+    /// The subjects of the partition.
+    pub subjects: Vec<String>,
+    /// What feeds it when it has caught up,
+    pub tail: Tail,
+    /// under this name.
+    pub ticket: Ticket,
+    /// Counts the messages that are read for it alone.
+    pub read: Counter,
+}
+
 /// Reads one share of the event store.
 pub struct Cursor {
-    context: Context,
-    events: Stream,
-    subjects: Vec<String>,
+    source: Source,
     lean: Option<Lean>,
-    /// The highest sequence that was given out.
+    /// The highest sequence that was given out, or that does not concern it.
     last: u64,
     unread: Arc<Unread>,
     open: Option<Open>,
+    /// Nothing stands behind `last`, and it may join the tail.
+    joins: bool,
+    /// It does not join the tail before.
+    alone_until: Instant,
+    alone_for: Duration,
 }
 
 /// What a cursor has not given out yet, or nobody has taken from it.
@@ -97,46 +104,36 @@ pub struct Unread {
     pub since: AtomicU64,
 }
 
+impl Unread {
+    /// So many more were given out, this one first.
+    fn feed(&self, count: u64, first: Option<&Delivery>) {
+        // What comes behind others is not the oldest.
+        if self.fed.fetch_add(count, Ordering::Relaxed) == 0
+            && let Some(first) = first
+        {
+            self.since.fetch_max(first.published, Ordering::Relaxed);
+        }
+    }
+}
+
 struct Open {
-    consumer: Consumer<pull::Config>,
-    messages: pull::Stream,
-    /// The number of the last message that this consumer sent.
-    count: u64,
-    missed_heartbeats: u32,
+    reader: Reader,
     /// Up to where it may be without the replays; none when it reads them.
     lean_until: Option<u64>,
 }
 
-/// Why the consumer behind a cursor was given up.
-#[derive(Debug, thiserror::Error)]
-enum Broken {
-    #[error("the broker refuses a consumer: {0}")]
-    Refused(String),
-    #[error("messages {expected} to {found} of the consumer are missing")]
-    Gap { expected: u64, found: u64 },
-    #[error("{0}")]
-    Client(String),
-    #[error("the consumer is gone")]
-    Ended,
-}
-
 impl Cursor {
-    /// Reads these subjects from `floor + 1` on, and keeps `unread` up to date.
-    pub fn new(
-        context: Context,
-        events: Stream,
-        subjects: Vec<String>,
-        floor: u64,
-        unread: Arc<Unread>,
-    ) -> Self {
+    /// Reads from `floor + 1` on, and keeps `unread` up to date.
+    pub fn new(source: Source, floor: u64, unread: Arc<Unread>) -> Self {
         Self {
-            context,
-            events,
-            lean: Lean::of(&subjects),
-            subjects,
+            lean: Lean::of(&source.subjects),
+            source,
             last: floor,
             unread,
             open: None,
+            joins: false,
+            alone_until: Instant::now(),
+            alone_for: ALONE_FIRST,
         }
     }
 
@@ -149,6 +146,7 @@ impl Cursor {
             let broken = self.read(&mut reads).await;
             if !reads.is_empty() {
                 wait = WAIT_FIRST;
+                self.source.read.inc_by(reads.len() as u64);
                 if self.give(&feed, reads).await.is_err() {
                     return;
                 }
@@ -158,14 +156,14 @@ impl Cursor {
                 Err(broken) => {
                     self.open = None;
                     tracing::warn!(
-                        subjects = ?self.subjects, after = self.last, reason = %broken,
+                        subjects = ?self.source.subjects, after = self.last, reason = %broken,
                         "reading starts again"
                     );
                     tokio::time::sleep(wait).await;
                     wait = (wait * 2).min(WAIT_LONGEST);
                 }
             }
-            if feed.is_closed() {
+            if feed.is_closed() || self.joins && self.share(&feed).await.is_err() {
                 return;
             }
         }
@@ -174,7 +172,7 @@ impl Cursor {
     /// Waits for a message, and takes those that have come with it.
     async fn read(&mut self, reads: &mut Vec<Read>) -> Result<(), Broken> {
         let mut bytes = 0;
-        while reads.len() < CHUNK && bytes < CHUNK_BYTES {
+        while reads.len() < CHUNK && bytes < CHUNK_BYTES && !self.joins {
             let Some(read) = self.try_next(reads.is_empty()).await? else {
                 break;
             };
@@ -188,15 +186,11 @@ impl Cursor {
 
     /// Fails when nobody listens any more.
     async fn give(&self, feed: &mpsc::Sender<Vec<Read>>, reads: Vec<Read>) -> Result<(), ()> {
-        let count = reads.len() as u64;
-        // What comes behind others is not the oldest.
-        if self.unread.fed.fetch_add(count, Ordering::Relaxed) == 0
-            && let Some(Read::Delivery(first)) = reads.first()
-        {
-            self.unread
-                .since
-                .fetch_max(first.published, Ordering::Relaxed);
-        }
+        let first = match reads.first() {
+            Some(Read::Delivery(first)) => Some(&**first),
+            Some(Read::Lost { .. }) | None => None,
+        };
+        self.unread.feed(reads.len() as u64, first);
         let reads = match feed.try_send(reads) {
             Ok(()) => return Ok(()),
             Err(TrySendError::Closed(_)) => return Err(()),
@@ -218,77 +212,103 @@ impl Cursor {
     async fn count(&self) {
         let Some(open) = &self.open else { return };
         // Without an answer the last count stays.
-        if let Ok(info) = open.consumer.get_info().await {
-            let sent = info.delivered.consumer_sequence.saturating_sub(open.count);
-            let behind = info.num_pending + sent;
+        if let Some(behind) = open.reader.unseen().await {
             self.unread.behind.store(behind, Ordering::Relaxed);
         }
     }
 
-    /// None when no message is there and it is not to wait for one.
+    /// Has the tail feed the partition until that does not keep up. Fails when nobody listens any
+    /// more.
+    async fn share(&mut self, feed: &mpsc::Sender<Vec<Read>>) -> Result<(), ()> {
+        self.joins = false;
+        if let Some(open) = self.open.take() {
+            open.reader.end(&self.source.events).await;
+        }
+        let Source { tail, ticket, .. } = &self.source;
+        let member = Member {
+            subjects: self.source.subjects.clone(),
+            last: self.last,
+            feed: feed.clone(),
+            unread: Arc::clone(&self.unread),
+        };
+        let since = Instant::now();
+        let let_go = tail.join(*ticket, member);
+        tokio::select! {
+            last = let_go => self.last = last.unwrap_or(self.last),
+            () = feed.closed() => {
+                tail.leave(*ticket);
+                return Err(());
+            }
+        }
+        self.alone_for = match since.elapsed() < self.alone_for * 10 {
+            true => (self.alone_for * 2).min(ALONE_LONGEST),
+            false => ALONE_FIRST,
+        };
+        self.alone_until = Instant::now() + self.alone_for;
+        Ok(())
+    }
+
+    fn may_join(&self) -> bool {
+        self.alone_until <= Instant::now()
+    }
+
+    /// None when no message is there and it is not to wait for one, and when it joins the tail.
     async fn try_next(&mut self, waits: bool) -> Result<Option<Read>, Broken> {
         loop {
             if self.open.is_none() {
                 if !waits {
                     return Ok(None);
                 }
-                if let Some(lost) = self.lost().await? {
+                if let Some(lost) = self.opened().await? {
                     return Ok(Some(lost));
                 }
-                self.open = Some(self.opened().await?);
             }
             let Some(open) = &mut self.open else {
-                continue;
+                return Ok(None);
             };
             let next = match waits {
-                true => open.messages.next().await,
-                false => match open.messages.next().now_or_never() {
-                    Some(next) => next,
-                    None => return Ok(None),
-                },
+                true => Some(open.reader.next().await?),
+                false => open.reader.next_there()?,
             };
-            match next {
-                Some(Ok(message)) => {
-                    open.missed_heartbeats = 0;
-                    let (mut delivery, behind) = open.checked(message)?;
-                    let is_over = |until| until < delivery.sequence;
-                    if open.lean_until.is_some_and(is_over) && !self.stays_lean(behind).await? {
-                        self.open = None;
-                        continue;
-                    }
-                    self.unread.behind.store(behind, Ordering::Relaxed);
-                    // A consumer that was made anew may repeat what was given out.
-                    if self.last < delivery.sequence {
-                        let redeemed = claim_check::redeem(&self.context, &mut delivery).await;
-                        redeemed.map_err(|error| Broken::Client(error.to_string()))?;
-                        self.last = delivery.sequence;
-                        return Ok(Some(Read::Delivery(delivery)));
-                    }
+            let Some((mut delivery, behind)) = next else {
+                return Ok(None);
+            };
+            let is_over = |until| until < delivery.sequence;
+            if open.lean_until.is_some_and(is_over) && !self.stays_lean(behind).await? {
+                self.open = None;
+                continue;
+            }
+            self.unread.behind.store(behind, Ordering::Relaxed);
+            // A consumer that was made anew may repeat what was given out.
+            if self.last < delivery.sequence {
+                let redeemed = claim_check::redeem(&self.source.context, &mut delivery).await;
+                redeemed.map_err(|error| Broken::Client(error.to_string()))?;
+                self.last = delivery.sequence;
+                if behind == 0 {
+                    self.caught_up();
                 }
-                Some(Err(error)) if error.kind() == MessagesErrorKind::MissingHeartbeat => {
-                    // One is missed whenever this side did not read for a while.
-                    open.missed_heartbeats += 1;
-                    if 1 < open.missed_heartbeats {
-                        return Err(Broken::Client(error.to_string()));
-                    }
-                }
-                Some(Err(error)) => return Err(Broken::Client(error.to_string())),
-                None => return Err(Broken::Ended),
+                return Ok(Some(Read::Delivery(Arc::new(delivery))));
             }
         }
     }
 
-    /// What left the store before it was read, looked for whenever reading starts again.
-    async fn lost(&mut self) -> Result<Option<Read>, Broken> {
-        let info = self.events.get_info().await;
-        let info = info.map_err(|error| Broken::Client(error.to_string()))?;
-        let (from, first) = (self.last + 1, info.state.first_sequence);
-        if first <= from {
-            return Ok(None);
+    /// The last message that was there was given out.
+    fn caught_up(&mut self) {
+        let is_lean = self
+            .open
+            .as_ref()
+            .is_some_and(|open| open.lean_until.is_some());
+        if is_lean {
+            // The replays come next.
+            self.open = None;
+        } else if self.may_join() {
+            self.joins = self.source.tail.is_near(self.last);
+            if !self.joins {
+                // Others have had many messages since: whether it has caught up with the end of
+                // the store is to be asked.
+                self.open = None;
+            }
         }
-        self.last = first - 1;
-        let to = self.last;
-        Ok(Some(Read::Lost { from, to }))
     }
 
     /// Whether the consumer may go on without the replays: up to where is noted.
@@ -299,94 +319,60 @@ impl Cursor {
         if behind < MANY {
             return Ok(false);
         }
-        let until = lean.until(&self.events, self.last).await;
+        let until = lean.until(&self.source.events, self.last).await;
         open.lean_until = until.map_err(Broken::Client)?;
         Ok(open.lean_until.is_some())
     }
 
-    async fn opened(&self) -> Result<Open, Broken> {
-        let mut consumer = self.consumer(self.subjects.clone()).await?;
+    fn has_all_up_to(&mut self, last: u64) {
+        self.last = self.last.max(last);
+        self.unread.behind.store(0, Ordering::Relaxed);
+        self.unread.is_known.store(true, Ordering::Relaxed);
+        self.joins = true;
+    }
+
+    /// Begins to read, where something is there to be read or it may not join the tail. Gives what
+    /// left the store before it was read.
+    async fn opened(&mut self) -> Result<Option<Read>, Broken> {
+        let (events, subjects) = (&self.source.events, &self.source.subjects);
+        let bounds = reader::bounds(events).await?;
+        let from = self.last + 1;
+        if from < bounds.first {
+            self.last = bounds.first - 1;
+            let to = self.last;
+            return Ok(Some(Read::Lost { from, to }));
+        }
+        if bounds.last <= self.last && self.may_join() {
+            self.has_all_up_to(self.last);
+            return Ok(None);
+        }
+        let mut consumer = reader::consumer(events, subjects.clone(), self.last).await?;
+        let pending = consumer.cached_info().num_pending;
         let mut lean_until = None;
         if let Some(lean) = &self.lean
-            && MANY <= consumer.cached_info().num_pending
+            && MANY <= pending
         {
-            let until = lean.until(&self.events, self.last).await;
+            let until = lean.until(events, self.last).await;
             lean_until = until.map_err(Broken::Client)?;
             if lean_until.is_some() {
-                let whole = consumer;
-                consumer = self.consumer(vec![lean.subject.clone()]).await?;
-                // It would expire by itself; this is only tidier.
-                let _ = self.events.delete_consumer(&whole.cached_info().name).await;
+                reader::forget(events, &consumer).await;
+                let subject = vec![lean.subject.clone()];
+                consumer = reader::consumer(events, subject, self.last).await?;
             }
         }
         let pending = consumer.cached_info().num_pending;
         self.unread.behind.store(pending, Ordering::Relaxed);
         self.unread.is_known.store(true, Ordering::Relaxed);
-        let messages = consumer
-            .stream()
-            .max_messages_per_batch(BATCH)
-            .max_bytes_per_batch(BATCH_BYTES)
-            .heartbeat(HEARTBEAT)
-            .expires(EXPIRES)
-            .messages()
-            .await
-            .map_err(|error| Broken::Refused(error.to_string()))?;
-        Ok(Open {
-            consumer,
-            messages,
-            count: 0,
-            missed_heartbeats: 0,
-            lean_until,
-        })
-    }
-
-    async fn consumer(&self, subjects: Vec<String>) -> Result<Consumer<pull::Config>, Broken> {
-        let config = consumer(subjects, self.last);
-        let created = self.events.create_consumer(config).await;
-        created.map_err(|error| Broken::Refused(error.to_string()))
-    }
-}
-
-fn consumer(subjects: Vec<String>, after: u64) -> pull::Config {
-    pull::Config {
-        filter_subjects: subjects,
-        deliver_policy: DeliverPolicy::ByStartSequence {
-            start_sequence: after + 1,
-        },
-        ack_policy: AckPolicy::None,
-        memory_storage: true,
-        num_replicas: 1,
-        inactive_threshold: Duration::from_secs(60),
-        ..pull::Config::default()
-    }
-}
-
-impl Open {
-    /// Counts the consumer's messages: one that is missing was lost on the way. Gives also how
-    /// many stood behind it when the server sent it.
-    fn checked(&mut self, message: Message) -> Result<(Delivery, u64), Broken> {
-        let info = message
-            .info()
-            .map_err(|error| Broken::Client(error.to_string()))?;
-        let found = info.consumer_sequence;
-        if found != self.count + 1 {
-            return Err(Broken::Gap {
-                expected: self.count + 1,
-                found,
-            });
+        if pending == 0 && self.may_join() {
+            reader::forget(events, &consumer).await;
+            // What was there when it was asked does not concern it.
+            self.has_all_up_to(bounds.last);
+            return Ok(None);
         }
-        self.count = found;
-        let behind = info.pending;
-        let published = u64::try_from(info.published.unix_timestamp_nanos() / 1_000_000);
-        let sequence = info.stream_sequence;
-        let Message { message, .. } = message;
-        let delivery = Delivery {
-            sequence,
-            subject: message.subject.into_string(),
-            headers: message.headers,
-            payload: message.payload,
-            published: published.unwrap_or(0),
-        };
-        Ok((delivery, behind))
+        self.open = Some(Open {
+            reader: Reader::of(consumer).await?,
+            lean_until,
+        });
+        Ok(None)
     }
 }

@@ -8,8 +8,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use crate::clock;
-use crate::cursor::Delivery;
-use crate::event::Event;
+use crate::delivery::{Decoded, Delivery};
 use crate::hex::hex;
 use crate::lane::LaneId;
 use crate::ledger::dead_letter::{DeadLetter, REPLAY, SUBJECT};
@@ -74,68 +73,48 @@ pub enum Hold {
     Discarded,
 }
 
-/// The message of a delivery, and the event in it.
+/// The message of a delivery, and the event in it, if it is one.
 #[derive(Debug)]
-pub struct Body {
-    delivery: Delivery,
-    event: Option<Decoded>,
-}
-
-/// An event, and what is made of its source and id once.
-#[derive(Debug)]
-struct Decoded {
-    event: Arc<Event>,
-    inbox_id: InboxId,
-}
+pub struct Body(Arc<Delivery>);
 
 impl Body {
-    /// A message that is an event.
-    pub fn new(delivery: Delivery, event: Event) -> Self {
-        Self {
-            delivery,
-            event: Some(Decoded {
-                inbox_id: event.inbox_id(),
-                event: Arc::new(event),
-            }),
-        }
+    /// A message that was read.
+    pub fn new(delivery: Arc<Delivery>) -> Self {
+        Self(delivery)
     }
 
-    /// A message that is none.
-    pub fn undecoded(delivery: Delivery) -> Self {
-        Self {
-            delivery,
-            event: None,
-        }
+    fn decoded(&self) -> Option<&Decoded> {
+        self.0.event().ok()
     }
 
     /// Bytes of the body.
     pub fn size(&self) -> usize {
-        self.delivery.payload.len()
+        self.0.payload.len()
     }
 
     /// The event's id; empty when the message is no event.
     pub fn event_id(&self) -> &str {
-        self.event.as_ref().map_or("", |found| &found.event.id)
+        self.decoded().map_or("", |found| &found.event.id)
     }
 
     /// What the event belongs to, as its source says.
     pub fn correlation(&self) -> Option<Cow<'_, str>> {
-        self.event.as_ref()?.event.text("correlationid")
+        self.decoded()?.event.text("correlationid")
     }
 
     /// The dead letter that was sent again, when this is one.
     fn replay(&self) -> Option<&str> {
-        if !self.delivery.subject.starts_with(REPLAY_PREFIX) {
+        if !self.0.subject.starts_with(REPLAY_PREFIX) {
             return None;
         }
-        let header = |name| self.delivery.headers.as_ref()?.get(name);
+        let header = |name| self.0.headers.as_ref()?.get(name);
         Some(header(REPLAY).map_or("", |value| value.as_str()))
     }
 
     /// What the inbox remembers. A replay is not the event's first arrival again, but one
     /// of its own: sending the same dead letter twice has one effect.
     fn inbox_id(&self) -> Option<InboxId> {
-        let id = self.event.as_ref()?.inbox_id;
+        let id = self.decoded()?.inbox_id;
         let Some(replay) = self.replay() else {
             return Some(id);
         };
@@ -154,7 +133,7 @@ impl Body {
     }
 
     fn trace_id(&self) -> String {
-        let Some(Decoded { event, inbox_id }) = &self.event else {
+        let Some(Decoded { event, inbox_id }) = self.decoded() else {
             return String::new();
         };
         let carried = event.text("traceparent").and_then(|text| {
@@ -227,7 +206,7 @@ impl Held {
 
     /// The event is known now.
     pub fn loaded(&mut self, body: Body) {
-        let time = body.event.as_ref();
+        let time = body.decoded();
         let time = time.and_then(|found| found.event.time.as_deref());
         self.event_time = time
             .and_then(clock::parse_rfc3339)
@@ -283,7 +262,7 @@ impl Held {
     /// The next call; none while the body is not there.
     pub fn job(&self, lane: LaneId, plugin: &str) -> Option<Job> {
         let body = self.body.as_ref()?;
-        let Decoded { event, inbox_id } = body.event.as_ref()?;
+        let Decoded { event, inbox_id } = body.decoded()?;
         let attempt = self.attempts + 1;
         let mut span = DefaultHasher::new();
         (self.sequence, attempt, plugin).hash(&mut span);
@@ -314,7 +293,7 @@ impl Held {
         error: &'a str,
         max_payload: usize,
     ) -> DeadLetter<'a> {
-        let delivery = self.body.as_ref().map(|body| &body.delivery);
+        let delivery = self.body.as_ref().map(|body| &*body.0);
         DeadLetter {
             plugin: &generation.manifest().name,
             version: &generation.manifest().version,

@@ -22,6 +22,7 @@ use self::start::{Found, check_writable, connect, look};
 use crate::admin::{self, Admin};
 use crate::clock;
 use crate::config::{Config, LedgerMode, Server};
+use crate::cursor::Tail;
 use crate::gateway::Gateway;
 use crate::health::Health;
 use crate::journal::Journal;
@@ -256,7 +257,14 @@ async fn work(
     let goodbye = shared.abort.child_token();
     let mut keeping = shared.tracker.spawn(keeper.run(goodbye.clone()));
     let mut deployed = Deployed::new(shared.clone(), broker.clone(), engine);
+    let tail = Tail::default();
+    shared.tracker.spawn(tail.clone().run(
+        (broker.context.clone(), broker.events.clone()),
+        shared.metrics.messages_read(true),
+        shared.abort.clone(),
+    ));
     let owning = Owning {
+        tail,
         shared: shared.clone(),
         broker,
         commits,

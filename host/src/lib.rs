@@ -18,6 +18,7 @@ pub mod cursor;
 pub mod claim_check;
 
 pub mod decode;
+pub mod delivery;
 
 pub mod event;
 

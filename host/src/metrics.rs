@@ -37,6 +37,11 @@ struct PluginPartition {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Cursor {
+    cursor: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Stream {
     stream: &'static str,
 }
@@ -74,6 +79,7 @@ pub struct Metrics {
     outcomes: Family<PluginOutcome, Counter>,
     dead_letters: Family<PluginReason, Counter>,
     reruns: Family<Plugin, Counter>,
+    messages_read: Family<Cursor, Counter>,
     call_duration: Family<Plugin, Histogram>,
     end_to_end: Family<Plugin, Histogram>,
     commit_events: Histogram,
@@ -132,6 +138,7 @@ impl Default for Metrics {
             outcomes: all.register("outcomes", "What became of deliveries: done, duplicate, retry, dead", Family::default()),
             dead_letters: all.register("dead_letters", "Dead letters by reason", Family::default()),
             reruns: all.register("reruns", "Calls that ran again because state they had read was changed meanwhile", Family::default()),
+            messages_read: all.register("messages_read", "Messages that the broker sent from the event store: to a plug-in's own cursor, and to the one that all share who have caught up", Family::default()),
             call_duration: all.register_with_unit("call_duration", "Time of one call of the guest", Unit::Seconds, durations()),
             end_to_end: all.register_with_unit("end_to_end", "From the event's own time to its outcome", Unit::Seconds, durations()),
             commit_events: all.register("commit_events", "Deliveries that one commit settles", counts()),
@@ -176,6 +183,12 @@ impl Metrics {
         // Writing to a String has no way to fail.
         let _ = encode(&mut text, &self.registry);
         text
+    }
+
+    /// Counts what is read from the event store: for one plug-in, or for all.
+    pub fn messages_read(&self, is_shared: bool) -> Counter {
+        let cursor = if is_shared { "shared" } else { "own" };
+        self.messages_read.get_or_create(&Cursor { cursor }).clone()
     }
 
     /// An attempt was not written down.
@@ -252,6 +265,7 @@ impl Metrics {
             duplicate: outcome("duplicate"),
             retry: outcome("retry"),
             dead: outcome("dead"),
+            read: self.messages_read(false),
             reran: self.reruns.get_or_create(&label).clone(),
             call_duration: self.call_duration.get_or_create(&label).clone(),
             latency: self.latency.get_or_create(&label).clone(),
@@ -292,6 +306,8 @@ mod tests {
         plugin.called(Duration::from_millis(3), 65_536);
         plugin.handled_after(Duration::from_millis(3));
         plugin.reran.inc();
+        plugin.read.inc_by(2);
+        metrics.messages_read(true).inc_by(3);
         plugin.renewed(Duration::from_micros(60));
         metrics.reloaded("p");
         metrics.taken_back("p");
@@ -339,6 +355,8 @@ mod tests {
             "sluicegate_circuits_open{plugin=\"p\"} 1",
             "sluicegate_plugin_memory_bytes{plugin=\"p\"} 65536",
             "sluicegate_reruns_total{plugin=\"p\"} 1",
+            "sluicegate_messages_read_total{cursor=\"own\"} 2",
+            "sluicegate_messages_read_total{cursor=\"shared\"} 3",
             "sluicegate_reloads_total{plugin=\"p\"} 1",
             "sluicegate_canaries_taken_back_total{plugin=\"p\"} 1",
             "sluicegate_reload_pause_seconds_count{plugin=\"p\"} 1",

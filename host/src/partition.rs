@@ -19,8 +19,8 @@ pub use self::parts::Parts;
 use self::trying::Trial;
 use crate::breaker::Breaker;
 use crate::clock;
-use crate::cursor::{Cursor, Delivery, Read, Unread};
-use crate::decode::decode;
+use crate::cursor::{Cursor, Read, Source, Ticket, Unread};
+use crate::delivery::Delivery;
 use crate::held::{Bodies, Body, Held, Hold};
 use crate::lane::{LaneId, Lanes};
 use crate::ledger::Ledger;
@@ -80,6 +80,8 @@ pub struct Partition {
     bodies: Bodies,
     /// What the cursor has not given out, and the feed holds.
     unread: Arc<Unread>,
+    /// Its name with what feeds it when it has caught up.
+    ticket: Ticket,
     /// How old the oldest of them is.
     age: Age,
     breaker: Breaker,
@@ -109,11 +111,18 @@ impl Partition {
     pub fn new(parts: Parts, claim: Claim, writer: Writer) -> Self {
         let floor = claim.position.floor();
         let (feed_in, feed) = mpsc::channel(FEED);
-        let (context, events) = (parts.context.clone(), parts.events.clone());
         let unread = Arc::new(Unread::default());
         let age = parts.metrics.age(claim.ledger.name().partition);
-        let subjects = parts.subjects.clone();
-        let cursor = Cursor::new(context, events, subjects, floor, Arc::clone(&unread));
+        let ticket = parts.tail.ticket();
+        let source = Source {
+            context: parts.context.clone(),
+            events: parts.events.clone(),
+            subjects: parts.subjects.clone(),
+            tail: parts.tail.clone(),
+            ticket,
+            read: parts.metrics.read.clone(),
+        };
+        let cursor = Cursor::new(source, floor, Arc::clone(&unread));
         parts.tracker.spawn(cursor.run(feed_in));
         let finished = mpsc::unbounded_channel();
         let build = (Arc::clone(&parts.generation), None);
@@ -136,6 +145,7 @@ impl Partition {
             in_flight: 0,
             bodies: Bodies::default(),
             unread,
+            ticket,
             age,
             breaker: Breaker::default(),
             reported: Standing::default(),
@@ -217,7 +227,7 @@ impl Partition {
     }
 
     /// One message from the store: decode, route, lane.
-    fn take(&mut self, delivery: Delivery, now: u64) {
+    fn take(&mut self, delivery: Arc<Delivery>, now: u64) {
         self.unread
             .since
             .fetch_max(delivery.published, Ordering::Relaxed);
@@ -239,9 +249,10 @@ impl Partition {
         let decision = Decision::read(&delivery);
         let blocks = decision.as_ref().map(|decision| decision.place);
         let lane = blocks.and_then(|place| self.blocked.get(&place).copied());
-        let event = match decode(delivery.headers.as_ref(), &delivery.payload) {
-            Ok(event) => event,
+        let event = match delivery.event() {
+            Ok(decoded) => &decoded.event,
             Err(error) => {
+                let error = error.to_string();
                 self.parts.metrics.delivered.inc();
                 if let (Some(place), Some(_)) = (blocks, lane) {
                     // The new dead letter takes the place of the one that was sent again.
@@ -249,21 +260,21 @@ impl Partition {
                     held.replay = Some(sequence);
                     held.hold = Hold::Blocked;
                 }
-                held.loaded(Body::undecoded(delivery));
-                return self.bury(&held, Reason::Undecodable, &error.to_string());
+                held.loaded(Body::new(delivery));
+                return self.bury(&held, Reason::Undecodable, &error);
             }
         };
-        match route::route(self.manifest(), &delivery.subject, &event) {
+        match route::route(self.manifest(), &delivery.subject, event) {
             Route::Skip => self.writer.position().close(sequence),
             Route::Loop { hops } => {
                 self.parts.metrics.delivered.inc();
-                held.loaded(Body::new(delivery, event));
+                held.loaded(Body::new(delivery));
                 let error = format!("the event has passed {hops} plug-ins; it goes in circles");
                 self.bury(&held, Reason::Loop, &error);
             }
             Route::Deliver { key } => match (decision, lane) {
                 (Some(decision), Some(lane)) => {
-                    self.decided(&decision, lane, delivery, event);
+                    self.decided(&decision, lane, delivery);
                 }
                 (Some(Decision { discards: true, .. }), None) => {
                     self.writer.position().close(sequence);
@@ -271,7 +282,7 @@ impl Partition {
                 (Some(_) | None, _) => {
                     self.parts.metrics.delivered.inc();
                     held.key = key;
-                    held.loaded(Body::new(delivery, event));
+                    held.loaded(Body::new(delivery));
                     self.enqueue(held, written.map(|retry| retry.due));
                 }
             },

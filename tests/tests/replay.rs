@@ -165,6 +165,29 @@ fn no_replay_is_passed_by_while_much_is_caught_up_with() -> Result<()> {
     })
 }
 
+/// What stands behind the subscription's last event may concern nobody: a replay behind that is
+/// read all the same.
+#[test]
+fn no_replay_waits_for_an_event_of_the_subscription() -> Result<()> {
+    within(120, async {
+        let mut stage = Stage::with(&["emit_one"], "").await?;
+        stage.host.stop().await?;
+        let mut inputs = spread(MUCH, 100);
+        publish(&stage.jetstream, &inputs).await?;
+        let mut nobodys = Input::new("nobodys", "k", 0);
+        nobodys.message.subject = "d365.custom.test.business.nobody.raised.0".to_owned();
+        publish(&stage.jetstream, &[nobodys]).await?;
+        stage.host.start().await?;
+        done(&stage, MUCH).await?;
+        let replay = replayed("late", 0);
+        publish(&stage.jetstream, std::slice::from_ref(&replay)).await?;
+        inputs.push(replay);
+        done(&stage, MUCH + 1).await?;
+        let outputs = stage.last_echoes("emit-one").await?;
+        Verdict::on(&inputs, &outputs).clean()
+    })
+}
+
 /// Waits until so many are done since the host's start.
 async fn done(stage: &Stage, wanted: u64) -> Result<()> {
     until("all to be done", 60, async || {

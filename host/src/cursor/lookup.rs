@@ -3,21 +3,18 @@
 use async_nats::jetstream::Context;
 use async_nats::jetstream::stream::{LastRawMessageErrorKind, Stream};
 
-use super::{Delivery, consumer};
+use super::reader;
 use crate::claim_check;
+use crate::delivery::Delivery;
 
 /// The store's last sequence, if no message on these subjects stands between `after` and
 /// it. None also when the broker does not answer.
 pub async fn quiet_up_to(events: &Stream, subjects: &[String], after: u64) -> Option<u64> {
     let last = events.get_info().await.ok()?.state.last_sequence;
-    let created = events
-        .create_consumer(consumer(subjects.to_vec(), after))
-        .await;
-    let consumer = created.ok()?;
-    let info = consumer.cached_info();
-    let (pending, name) = (info.num_pending, info.name.clone());
-    // It would expire by itself; this is only tidier.
-    let _ = events.delete_consumer(&name).await;
+    let consumer = reader::consumer(events, subjects.to_vec(), after).await;
+    let consumer = consumer.ok()?;
+    let pending = consumer.cached_info().num_pending;
+    reader::forget(events, &consumer).await;
     (pending == 0 && after <= last).then_some(last)
 }
 
@@ -41,6 +38,7 @@ pub async fn load(
         headers: (!message.headers.is_empty()).then_some(message.headers),
         payload: message.payload,
         published: u64::try_from(message.time.unix_timestamp_nanos() / 1_000_000).unwrap_or(0),
+        ..Delivery::default()
     };
     let redeemed = claim_check::redeem(context, &mut delivery).await;
     redeemed.map_err(|error| error.to_string())?;

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Error, Shared, WAIT_FIRST, chain, ended_by_itself, pause};
 use crate::broker::Broker;
 use crate::carry_over::{self, Place, carry_over};
+use crate::cursor::Tail;
 use crate::deployment;
 use crate::health;
 use crate::leases::{Leases, Turn};
@@ -40,6 +41,8 @@ pub(super) struct Owning {
     pub(super) broker: Broker,
     pub(super) commits: mpsc::Sender<Commit>,
     pub(super) leases: Leases,
+    /// Reads for those who have caught up.
+    pub(super) tail: Tail,
     /// Called when the plug-in, or the host, is to end.
     pub(super) ending: CancellationToken,
 }
@@ -260,6 +263,7 @@ impl Owning {
             rollouts: rollouts.clone(),
             context: broker.context.clone(),
             events: broker.events.clone(),
+            tail: self.tail.clone(),
             ledger_stream: broker.ledger.clone(),
             max_payload: broker.max_payload(),
             metrics: shared.metrics.plugin(&name.plugin),

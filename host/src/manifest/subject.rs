@@ -115,7 +115,7 @@ pub fn reduce(mut subjects: Vec<String>) -> Vec<String> {
 
 /// The first two patterns that share subjects without one containing the other: what
 /// [`reduce`] cannot help.
-pub(super) fn first_clash(subjects: &[String]) -> Option<(&str, &str)> {
+pub(crate) fn first_clash(subjects: &[String]) -> Option<(&str, &str)> {
     subjects.iter().enumerate().find_map(|(position, one)| {
         subjects.iter().skip(position + 1).find_map(|other| {
             let clash = overlaps(one, other) && !is_subset(one, other) && !is_subset(other, one);

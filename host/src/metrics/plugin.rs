@@ -29,6 +29,8 @@ pub struct PluginMetrics {
     pub retry: Counter,
     /// Calls that ran again because of stale state.
     pub reran: Counter,
+    /// Messages that were read for one plug-in alone, all plug-ins together.
+    pub read: Counter,
     pub(super) dead: Counter,
     pub(super) call_duration: Histogram,
     pub(super) end_to_end: Histogram,

@@ -7,9 +7,10 @@
 //! finished in the same commit in which the ledger's record of the place changes, so that a
 //! crash neither forgets a decision nor takes it twice.
 
+use std::sync::Arc;
+
 use super::Partition;
-use crate::cursor::Delivery;
-use crate::event::Event;
+use crate::delivery::Delivery;
 use crate::held::{Body, Held, Hold};
 use crate::lane::LaneId;
 use crate::ledger::dead_letter::{BLOCKS, DISCARD};
@@ -100,13 +101,7 @@ impl Partition {
     }
 
     /// The operator has decided about the dead letter that keeps this lane waiting.
-    pub(super) fn decided(
-        &mut self,
-        decision: &Decision,
-        lane: LaneId,
-        delivery: Delivery,
-        event: Event,
-    ) {
+    pub(super) fn decided(&mut self, decision: &Decision, lane: LaneId, delivery: Arc<Delivery>) {
         let &Decision { place, discards } = decision;
         let (sequence, published) = (delivery.sequence, delivery.published);
         self.blocked.remove(&place);
@@ -124,7 +119,7 @@ impl Partition {
             self.ledger.decide(Some(sequence), place, None);
         } else {
             tracing::info!(plugin, key = held.key, "dead letter replayed in its place");
-            let body = Body::new(delivery, event);
+            let body = Body::new(delivery);
             self.parts.metrics.delivered.inc();
             self.bodies.hold(&body);
             held.sent_again(sequence, published, body);

@@ -59,7 +59,8 @@ impl Partition {
 
     pub(super) fn standing(&self) -> Standing {
         let Unread { behind, fed, .. } = &*self.unread;
-        let unread = behind.load(Ordering::Relaxed) + fed.load(Ordering::Relaxed);
+        let shared = self.parts.tail.behind(self.ticket);
+        let unread = behind.load(Ordering::Relaxed) + fed.load(Ordering::Relaxed) + shared;
         Standing {
             parked: i64::try_from(self.lanes.parked()).unwrap_or(i64::MAX),
             blocked: i64::try_from(self.lanes.blocked()).unwrap_or(i64::MAX),
@@ -106,6 +107,12 @@ impl Partition {
         let is_quiet = self.lanes.held() == self.lanes.stuck();
         if is_quiet && self.writer.is_idle() && self.waiting.is_empty() {
             let asked_at = self.writer.position().last();
+            if let Some(up_to) = self.parts.tail.quiet_up_to(self.ticket) {
+                // What was fed before that was asked is still to be taken.
+                let is_empty = self.feed.is_empty() && self.reading.is_empty();
+                let up_to = is_empty.then_some(up_to);
+                return self.move_up(Quiet { asked_at, up_to });
+            }
             let (events, subjects) = (self.parts.events.clone(), self.parts.subjects.clone());
             let answers = self.quiet.0.clone();
             self.parts.tracker.spawn(async move {

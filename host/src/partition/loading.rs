@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::Partition;
 use crate::clock;
-use crate::cursor::{self, Delivery};
-use crate::decode::decode;
+use crate::cursor;
+use crate::delivery::Delivery;
 use crate::held::Body;
 use crate::lane::LaneId;
 use crate::ledger::reason::Reason;
@@ -33,18 +33,18 @@ impl Partition {
         let Loaded { lane, found } = loaded;
         let sequence = self.lanes.head(lane).map_or(0, |held| held.sequence);
         match found {
-            Ok(Some(delivery)) => match decode(delivery.headers.as_ref(), &delivery.payload) {
-                Ok(event) => {
-                    self.hold(lane, Body::new(delivery, event));
-                    self.submit(lane);
+            Ok(Some(delivery)) => {
+                let error = delivery.event().err().map(ToString::to_string);
+                self.hold(lane, Body::new(Arc::new(delivery)));
+                match error {
+                    None => self.submit(lane),
+                    // Its dead letter keeps the bytes.
+                    Some(error) => {
+                        self.breaker.said_nothing(clock::unix_millis());
+                        self.finish_dead_unread(lane, Reason::Undecodable, &error);
+                    }
                 }
-                // Its dead letter keeps the bytes.
-                Err(error) => {
-                    self.breaker.said_nothing(clock::unix_millis());
-                    self.hold(lane, Body::undecoded(delivery));
-                    self.finish_dead_unread(lane, Reason::Undecodable, &error.to_string());
-                }
-            },
+            }
             Ok(None) => {
                 tracing::error!(
                     plugin = %self.manifest().name, sequence,

@@ -7,6 +7,7 @@ use async_nats::jetstream::stream::Stream;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
+use crate::cursor::Tail;
 use crate::held::{Body, Held};
 use crate::journal::Journal;
 use crate::ledger::dead_letter::DeadLetter;
@@ -29,6 +30,8 @@ pub struct Parts {
     pub events: Stream,
     /// The ledger's stream, for letting go of old log messages.
     pub ledger_stream: Stream,
+    /// What feeds those that have caught up.
+    pub tail: Tail,
     /// The subjects of this share.
     pub subjects: Vec<String>,
     /// Largest message of the broker, in bytes.
