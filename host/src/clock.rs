@@ -10,6 +10,12 @@ pub fn unix_millis() -> u64 {
     u64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
 }
 
+/// Nanoseconds since 1970, UTC: up to the year 2554.
+pub fn unix_nanos() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    u64::try_from(since.unwrap_or_default().as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// RFC 3339 with milliseconds, UTC.
 pub fn rfc3339(unix_millis: u64) -> String {
     i64::try_from(unix_millis)

@@ -23,6 +23,8 @@ pub struct Delivery {
     pub payload: Bytes,
     /// Unix milliseconds at which the store took it.
     pub published: u64,
+    /// The same in nanoseconds.
+    pub stored: u64,
     /// Made by whoever asks first.
     pub decoded: OnceLock<Result<Decoded, decode::Error>>,
 }

@@ -272,6 +272,7 @@ impl Held {
             ticket: lane,
             inbox: body.inbox_id()?,
             written_down: self.written_down,
+            stored: body.0.stored,
             call: Call {
                 key: self.key.clone(),
                 idempotency_key: idempotency_key(plugin, inbox_id),

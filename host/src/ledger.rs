@@ -53,6 +53,19 @@ pub struct Effects {
     pub emitted: Vec<(String, Event)>,
 }
 
+/// An event whose call returned ok.
+#[derive(Debug, Clone, Copy)]
+pub struct Closing {
+    /// Its place in the event store.
+    pub sequence: u64,
+    /// What it is finished under.
+    pub id: InboxId,
+    /// The ledger has its attempts, which have to be taken off.
+    pub written_down: bool,
+    /// Unix nanoseconds at which the store took it.
+    pub stored: u64,
+}
+
 impl Ledger {
     /// The ledger of a partition that was just taken over.
     pub fn new(name: PartitionName, staging: Staging, ttl: Duration) -> Self {
@@ -79,16 +92,12 @@ impl Ledger {
         self.staging.is_finished(id)
     }
 
-    /// Takes the effects of a call that returned ok, if they still hold.
-    pub fn accept(
-        &self,
-        sequence: u64,
-        id: InboxId,
-        written_down: bool,
-        effects: Effects,
-    ) -> Accepted {
-        let mut settled = self.closing(sequence, written_down);
-        settled.finished = Some(id);
+    /// Takes the effects of a call that returned ok at `now`, in Unix milliseconds, if they still
+    /// hold.
+    pub fn accept(&self, closing: Closing, effects: Effects, now: u64) -> Accepted {
+        let mut settled = self.closing(closing.sequence, closing.written_down);
+        settled.finished = Some(closing.id);
+        settled.handled = Some(closing.stored);
         for (key, value) in &effects.writes {
             settled
                 .effects
@@ -102,8 +111,7 @@ impl Ledger {
                 .push(message::out(&subject, headers, payload, self.ttl));
         }
         let (reads, writes) = (&effects.reads, &effects.writes);
-        self.staging
-            .accept(settled, reads, writes, clock::unix_millis())
+        self.staging.accept(settled, reads, writes, now)
     }
 
     /// Closes an event that was finished before.

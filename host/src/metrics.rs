@@ -15,11 +15,13 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 use self::declared::Declared;
+pub use self::delays::Delays;
 pub use self::gateway::{SourceCounts, SourceMetrics};
 pub use self::latency::{Buckets, Latency};
 pub use self::plugin::{Age, Counted, Counts, PluginMetrics, Standing};
 
 mod declared;
+mod delays;
 mod gateway;
 mod latency;
 mod plugin;
@@ -84,6 +86,8 @@ pub struct Metrics {
     end_to_end: Family<Plugin, Histogram>,
     commit_events: Histogram,
     commit_duration: Histogram,
+    handling: Delays,
+    settling: Delays,
     lanes_parked: Family<Plugin, Gauge>,
     lanes_blocked: Family<Plugin, Gauge>,
     events_blocked: Family<Plugin, Gauge>,
@@ -143,6 +147,8 @@ impl Default for Metrics {
             end_to_end: all.register_with_unit("end_to_end", "From the event's own time to its outcome", Unit::Seconds, durations()),
             commit_events: all.register("commit_events", "Deliveries that one commit settles", counts()),
             commit_duration: all.register_with_unit("commit_duration", "Time of one commit to the ledger", Unit::Seconds, seconds()),
+            handling: all.register_with_unit("handling_delay", "From when the store took an event until the call that handled it had ended", Unit::Seconds, Delays::default()),
+            settling: all.register_with_unit("settling_delay", "From when the store took an event until the commit of the call that handled it was durable", Unit::Seconds, Delays::default()),
             lanes_parked: all.register("lanes_parked", "Lanes that wait for a retry", Family::default()),
             lanes_blocked: all.register("lanes_blocked", "Lanes that wait until a dead letter is replayed or discarded", Family::default()),
             events_blocked: all.register("events_blocked", "Events that were read and wait behind such a dead letter", Family::default()),
@@ -201,6 +207,11 @@ impl Metrics {
         self.commit_events
             .observe(f64::from(u32::try_from(deliveries).unwrap_or(u32::MAX)));
         self.commit_duration.observe(duration.as_secs_f64());
+    }
+
+    /// How long after the store took an event its commit was durable.
+    pub fn settling(&self) -> Delays {
+        self.settling.clone()
     }
 
     /// What stands in the gateway's spool.
@@ -268,6 +279,7 @@ impl Metrics {
             read: self.messages_read(false),
             reran: self.reruns.get_or_create(&label).clone(),
             call_duration: self.call_duration.get_or_create(&label).clone(),
+            handling: self.handling.clone(),
             latency: self.latency.get_or_create(&label).clone(),
             end_to_end: self.end_to_end.get_or_create(&label).clone(),
             lanes_parked: self.lanes_parked.get_or_create(&label).clone(),
@@ -305,6 +317,10 @@ mod tests {
         plugin.buried(Reason::AgedOut);
         plugin.called(Duration::from_millis(3), 65_536);
         plugin.handled_after(Duration::from_millis(3));
+        plugin.handled(1_000_000, 4_000_000);
+        metrics
+            .settling()
+            .observe([1_000_000, 2_000_000], 9_000_000);
         plugin.reran.inc();
         plugin.read.inc_by(2);
         metrics.messages_read(true).inc_by(3);
@@ -345,6 +361,12 @@ mod tests {
             "sluicegate_dead_letters_total{plugin=\"p\",reason=\"aged-out\"} 1",
             "sluicegate_call_duration_seconds_count{plugin=\"p\"} 1",
             "sluicegate_end_to_end_seconds_count{plugin=\"p\"} 1",
+            "sluicegate_handling_delay_seconds_count 1",
+            "sluicegate_handling_delay_seconds_sum 0.003",
+            "sluicegate_handling_delay_seconds_bucket{le=\"0.002896309\"} 0",
+            "sluicegate_handling_delay_seconds_bucket{le=\"0.003444311\"} 1",
+            "sluicegate_settling_delay_seconds_count 2",
+            "sluicegate_settling_delay_seconds_bucket{le=\"+Inf\"} 2",
             "sluicegate_commit_events_count 1",
             "sluicegate_commit_duration_seconds_count 1",
             "sluicegate_lanes_parked{plugin=\"p\"} 1",

@@ -7,7 +7,7 @@
 //! In the order in which a test uses them: [`environment`] finds the programs,
 //! [`broker`], [`setup`] and [`host`] run them (as [`process`]es, most often both on one
 //! [`stage`], or several hosts as a [`fleet`]), [`proxy`] stands between the two, [`events`]
-//! publishes inputs for the [`guests`], [`outputs`] and [`metrics`] show what became of them,
+//! publishes inputs for the [`guests`], [`outputs`], [`metrics`] and [`histogram`] show what became of them,
 //! [`prometheus`] scrapes it, [`wait`] waits for it, [`checks`] judges it. [`sluice`] runs the other verbs of the command
 //! line, [`doctor`] reads what one of them finds, [`component`] forges plug-in files, [`collector`] takes traces; a [`scene`] is looked at in a browser.
 //!
@@ -29,6 +29,7 @@ pub mod fleet;
 pub mod formats;
 pub mod gateway;
 pub mod guests;
+pub mod histogram;
 pub mod host;
 pub mod http;
 pub mod metrics;

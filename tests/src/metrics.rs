@@ -14,6 +14,10 @@ impl Metrics {
         Self { text }
     }
 
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
     /// The sum over every series of `name` that carries all of `labels`; 0 when there is
     /// none, as a counter that never counted may not be printed at all.
     ///

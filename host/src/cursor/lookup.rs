@@ -32,12 +32,14 @@ pub async fn load(
         Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => return Ok(None),
         Err(error) => return Err(error.to_string()),
     };
+    let stored = u64::try_from(message.time.unix_timestamp_nanos()).unwrap_or(0);
     let mut delivery = Delivery {
         sequence,
         subject: message.subject.into_string(),
         headers: (!message.headers.is_empty()).then_some(message.headers),
         payload: message.payload,
-        published: u64::try_from(message.time.unix_timestamp_nanos() / 1_000_000).unwrap_or(0),
+        published: stored / 1_000_000,
+        stored,
         ..Delivery::default()
     };
     let redeemed = claim_check::redeem(context, &mut delivery).await;

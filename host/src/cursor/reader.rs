@@ -175,7 +175,7 @@ impl Reader {
         }
         self.count = found;
         let behind = info.pending;
-        let published = u64::try_from(info.published.unix_timestamp_nanos() / 1_000_000);
+        let stored = u64::try_from(info.published.unix_timestamp_nanos()).unwrap_or(0);
         let sequence = info.stream_sequence;
         let Message { message, .. } = message;
         let delivery = Delivery {
@@ -183,7 +183,8 @@ impl Reader {
             subject: message.subject.into_string(),
             headers: message.headers,
             payload: message.payload,
-            published: published.unwrap_or(0),
+            published: stored / 1_000_000,
+            stored,
             ..Delivery::default()
         };
         Ok((delivery, behind))

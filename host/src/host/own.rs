@@ -220,6 +220,7 @@ impl Owning {
             claim.log,
             claim.position.clone(),
             grouping,
+            self.shared.metrics.settling(),
         )
     }
 

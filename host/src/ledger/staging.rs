@@ -17,6 +17,8 @@ pub struct Settled {
     pub sequence: Option<u64>,
     /// The id that is finished by it.
     pub finished: Option<InboxId>,
+    /// Where a call has handled it: when the store took it, in Unix nanoseconds.
+    pub handled: Option<u64>,
     /// State, outbox, retry, dead letter.
     pub effects: Vec<Message>,
     /// State keys among the effects.
@@ -240,6 +242,7 @@ mod tests {
         Settled {
             sequence: Some(u64::from(n)),
             finished: Some([n; 16]),
+            handled: None,
             effects: vec![effect; effects],
             state_keys: Vec::new(),
         }

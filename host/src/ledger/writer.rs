@@ -11,6 +11,8 @@ use super::entry::Entry;
 use super::message;
 use super::position::Position;
 use super::staging::{Bounds, Settled, Waiting};
+use crate::clock;
+use crate::metrics::Delays;
 
 /// When and how much to commit at a time.
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +51,7 @@ pub struct Writer {
     log: u64,
     position: Position,
     grouping: Grouping,
+    settling: Delays,
     in_flight: Option<InFlight>,
     /// Since when something waits.
     waiting_since: Option<Instant>,
@@ -59,7 +62,8 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// The writer of a partition that `owner` has just claimed with the log message `log`.
+    /// The writer of a partition that `owner` has just claimed with the log message `log`. How
+    /// late each event was settled goes to `settling`.
     pub fn new(
         ledger: Arc<Ledger>,
         commits: mpsc::Sender<Commit>,
@@ -67,6 +71,7 @@ impl Writer {
         log: u64,
         position: Position,
         grouping: Grouping,
+        settling: Delays,
     ) -> Self {
         Self {
             ledger,
@@ -76,6 +81,7 @@ impl Writer {
             log,
             position,
             grouping,
+            settling,
             in_flight: None,
             waiting_since: None,
             last_sent: None,
@@ -168,6 +174,8 @@ impl Writer {
             .map_err(|_closed| Error::Stopped)??;
         self.log = sequence;
         let settled = self.in_flight.take().map(|f| f.settled).unwrap_or_default();
+        let handled = settled.iter().filter_map(|part| part.handled);
+        self.settling.observe(handled, clock::unix_nanos());
         let staging = self.ledger.staging();
         staging.logged(sequence);
         let keys = settled.iter().flat_map(|part| &part.state_keys);

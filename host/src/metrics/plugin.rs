@@ -9,7 +9,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-use super::{Buckets, Latency, Plugin, PluginPartition, PluginReason, gauge};
+use super::{Buckets, Delays, Latency, Plugin, PluginPartition, PluginReason, gauge};
 use crate::ledger::reason::Reason;
 
 /// A gauge of seconds.
@@ -33,6 +33,7 @@ pub struct PluginMetrics {
     pub read: Counter,
     pub(super) dead: Counter,
     pub(super) call_duration: Histogram,
+    pub(super) handling: Delays,
     pub(super) end_to_end: Histogram,
     pub(super) latency: Latency,
     pub(super) lanes_parked: Gauge,
@@ -53,6 +54,11 @@ impl PluginMetrics {
     pub fn handled_after(&self, latency: Duration) {
         self.end_to_end.observe(latency.as_secs_f64());
         self.latency.observe(latency);
+    }
+
+    /// The call that handled an event had ended `now`, both in Unix nanoseconds.
+    pub fn handled(&self, stored: u64, now: u64) {
+        self.handling.observe([stored], now);
     }
 
     /// A delivery was dead-lettered.

@@ -24,7 +24,7 @@ use crate::clock;
 use crate::journal::{self, Attempt};
 use crate::ledger::inbox::InboxId;
 use crate::ledger::staging::Accepted;
-use crate::ledger::{Effects, Ledger};
+use crate::ledger::{Closing, Effects, Ledger};
 use crate::metrics::PluginMetrics;
 use crate::outcome::{self, Outcome};
 use crate::rollout::Canary;
@@ -48,6 +48,8 @@ pub struct Job {
     pub inbox: InboxId,
     /// Attempts are written down in the ledger and have to be taken off.
     pub written_down: bool,
+    /// Unix nanoseconds at which the store took the event.
+    pub stored: u64,
     /// The call.
     pub call: Call,
 }
@@ -241,6 +243,7 @@ impl Runners {
                 duration,
                 memory,
             } = self.generation.call(&job.call, self.ledger.state());
+            let ended = clock::unix_nanos();
             self.metrics.called(duration, memory);
             // Nothing is copied where nobody is told.
             if self.journal.is_on() || tracing::enabled!(target: EMITTED, Level::DEBUG) {
@@ -258,12 +261,15 @@ impl Runners {
                     .map(|one| (one.subject, one.event))
                     .collect(),
             };
-            let (sequence, written_down) = (job.call.sequence, job.written_down);
-            match self
-                .ledger
-                .accept(sequence, job.inbox, written_down, effects)
-            {
+            let closing = Closing {
+                sequence: job.call.sequence,
+                id: job.inbox,
+                written_down: job.written_down,
+                stored: job.stored,
+            };
+            match self.ledger.accept(closing, effects, ended / 1_000_000) {
                 Accepted::Yes => {
+                    self.metrics.handled(job.stored, ended);
                     for (subject, _) in &told.emitted {
                         let plugin = &self.generation.manifest().name;
                         tracing::debug!(target: EMITTED, %plugin, subject, "emitted");
