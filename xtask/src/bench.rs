@@ -11,10 +11,19 @@ use crate::run;
 use crate::setup;
 
 /// Those that exist, in the order in which `all` of them run; without a name the first one does.
-const NAMES: [&str; 5] = ["dispatch", "gateway", "ledger", "neighbours", "typed"];
+const NAMES: [&str; 6] = [
+    "dispatch",
+    "gateway",
+    "latency",
+    "ledger",
+    "neighbours",
+    "typed",
+];
 
-/// The one that compares with other consumers.
+/// The one that compares with all other consumers,
 const WITH_PEERS: &str = "dispatch";
+/// and the one that compares with the native one only.
+const WITH_NATIVE: &str = "latency";
 
 /// What to measure.
 pub(crate) struct Args {
@@ -56,6 +65,10 @@ impl Args {
     fn wants_peers(&self) -> bool {
         self.names.contains(&WITH_PEERS)
     }
+
+    fn wants_native(&self) -> bool {
+        self.wants_peers() || self.names.contains(&WITH_NATIVE)
+    }
 }
 
 /// Runs each benchmark to its end and tells whether all targets were met.
@@ -70,6 +83,9 @@ pub(crate) fn run(layout: &Layout, args: &Args) -> Result<bool> {
     let programs = compile::benchmarks(layout)?;
     println!("  sluice       {}, {watch}", layout.short(&programs.sluice));
     let guests = compile::guests(layout, &programs.sluice)?;
+    if args.wants_native() {
+        peers.extend(compile::native_peer(layout));
+    }
     if args.wants_peers() {
         peers.extend(compile::peers(layout));
     }
@@ -120,6 +136,8 @@ mod tests {
         let wants = |words: &[&str]| Args::read(words).unwrap().wants_peers();
         assert!(wants(&[]));
         assert!(wants(&["ledger", "dispatch"]));
+        let native = Args::read(&["latency"]).unwrap();
+        assert!(native.wants_native() && !native.wants_peers());
         assert!(!wants(&["ledger", "--quick"]));
     }
 
@@ -128,8 +146,8 @@ mod tests {
         let wrong = |words: &[&str]| Args::read(words).err().unwrap();
         assert_eq!(
             wrong(&["gatway"]),
-            "there is no benchmark `gatway`; there is: dispatch, gateway, ledger, \
-             neighbours, typed, and `all` of them"
+            "there is no benchmark `gatway`; there is: dispatch, gateway, latency, \
+             ledger, neighbours, typed, and `all` of them"
         );
         assert_eq!(wrong(&["--quikc"]), "`bench` has no option --quikc");
     }

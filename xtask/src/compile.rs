@@ -14,7 +14,7 @@ use crate::layout::Layout;
 use crate::run;
 use crate::setup::Languages;
 
-pub(crate) use peers::peers;
+pub(crate) use peers::{native_peer, peers};
 
 /// How much of the workspace to build along with `sluice`.
 #[derive(Clone, Copy)]

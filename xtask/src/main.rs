@@ -34,8 +34,8 @@ Usage: cargo xtask VERB
   demo                        run a host on a broker of its own and show what it does
                               with some 40 events
   bench [--quick] [NAME...]   measure a release build; exit 1 when a target is not met.
-                              NAME: dispatch (without a name), gateway, ledger,
-                              neighbours, typed, or all
+                              NAME: dispatch (without a name), gateway, latency,
+                              ledger, neighbours, typed, or all
   screenshots                 keep a picture of every page of the console, wide and narrow,
                               light and dark, in target/screenshots
   tidy                        check prose and structure, one line a finding

@@ -1,6 +1,8 @@
 //! Takes a handler, gives the rate of a consumer around it: the loop that all consumers in Rust
 //! have, with a handler compiled in, in Extism, or in bare wasmtime.
 
+mod follow;
+
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -8,6 +10,8 @@ use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::{AckKind, Message};
 use futures_util::StreamExt;
 use tokio::time::Instant;
+
+pub use follow::{Handled, Output, follow};
 
 /// Messages that the server may send ahead.
 const BATCH: usize = 1_000;
@@ -43,19 +47,8 @@ pub async fn run(
     let jetstream = async_nats::jetstream::new(client.clone());
     let stream = jetstream.get_stream(stream).await?;
     let is_acked = acks == Acks::Each;
-    let consumer = stream
-        .create_consumer(pull::Config {
-            filter_subject: filter.clone(),
-            deliver_policy: DeliverPolicy::All,
-            ack_policy: match acks {
-                Acks::Each => AckPolicy::Explicit,
-                Acks::None => AckPolicy::None,
-            },
-            max_ack_pending: if is_acked { 2 * BATCH as i64 } else { 0 },
-            memory_storage: !is_acked,
-            ..pull::Config::default()
-        })
-        .await?;
+    let config = config(filter, DeliverPolicy::All, acks);
+    let consumer = stream.create_consumer(config).await?;
     let there = consumer.cached_info().num_pending;
     if there < count {
         bail!("{filter} has {there} messages and not {count}");
@@ -88,4 +81,19 @@ pub async fn run(
     let (events, seconds) = (count - warm, took.as_secs_f64());
     println!("{{\"events\":{events},\"seconds\":{seconds}}}");
     Ok(())
+}
+
+fn config(filter: &str, from: DeliverPolicy, acks: Acks) -> pull::Config {
+    let is_acked = acks == Acks::Each;
+    pull::Config {
+        filter_subject: filter.to_owned(),
+        deliver_policy: from,
+        ack_policy: match acks {
+            Acks::Each => AckPolicy::Explicit,
+            Acks::None => AckPolicy::None,
+        },
+        max_ack_pending: if is_acked { 2 * BATCH as i64 } else { 0 },
+        memory_storage: !is_acked,
+        ..pull::Config::default()
+    }
 }

@@ -12,6 +12,8 @@ use crate::ledger::Js;
 pub(crate) const BODY: usize = 235;
 /// Partition keys of small bodies that take turns.
 pub(crate) const KEYS: u64 = 1_000;
+/// Where they are: what a consumer that is compared with reads.
+pub(crate) const FILTER: &str = "d365.custom.test.record.account.*.*";
 /// Events that are published between two looks at the clock.
 const PART: u64 = 10_000;
 /// And no more bytes than this.

@@ -11,10 +11,11 @@ use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use futures_util::StreamExt;
 use hdrhistogram::Histogram;
 use serde::Deserialize;
+use sluicegate_tests::events::Message;
 use sluicegate_tests::outputs::ECHOES;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::backlog::{id, message};
+use crate::backlog::id;
 use crate::ledger::Js;
 
 /// Microseconds up to a minute, to three digits.
@@ -23,6 +24,59 @@ const LONGEST: u64 = 60_000_000;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Inputs of the first part do not count.
 const WARM_UP: Duration = Duration::from_secs(2);
+
+/// Inputs that leave at a rate, whatever becomes of them.
+pub(crate) struct Load<'a> {
+    /// A second.
+    pub(crate) rate: f64,
+    /// Behind the warm-up.
+    pub(crate) time: Duration,
+    /// The number of the first input: no two measures on one store may share numbers, since an
+    /// event that was handled before has no output.
+    pub(crate) first: u64,
+    /// Makes an input with the [`id`] of a number.
+    pub(crate) message: &'a dyn Fn(u64) -> Message,
+}
+
+impl Load<'_> {
+    /// All inputs.
+    pub(crate) fn count(&self) -> u64 {
+        ((WARM_UP + self.time).as_secs_f64() * self.rate) as u64
+    }
+
+    /// Those at the beginning that do not count.
+    pub(crate) fn warm(&self) -> u64 {
+        (WARM_UP.as_secs_f64() * self.rate) as u64
+    }
+
+    /// When an input is to leave.
+    pub(crate) fn due(&self, start: Instant, number: u64) -> Instant {
+        start + Duration::from_secs_f64(number as f64 / self.rate)
+    }
+
+    /// Sends them, and gives how much later than it should each was sent, in microseconds.
+    pub(crate) async fn send(&self, jetstream: &Js, start: Instant) -> Result<Histogram<u64>> {
+        let mut late = Histogram::new_with_bounds(1, LONGEST, 3)?;
+        let client = jetstream.client();
+        for number in 0..self.count() {
+            let due = self.due(start, number);
+            sleep_until(due).await;
+            if self.warm() <= number {
+                late.saturating_record(micros(due.elapsed()));
+            }
+            let message = (self.message)(self.first + number);
+            client
+                .publish_with_headers(message.subject, message.headers, message.body)
+                .await?;
+        }
+        Ok(late)
+    }
+}
+
+/// A moment that is a little ahead.
+pub(crate) fn soon() -> Instant {
+    Instant::now() + Duration::from_millis(200)
+}
 
 /// What was seen, in microseconds.
 pub(crate) struct Seen {
@@ -36,13 +90,10 @@ struct Echo {
     input: String,
 }
 
-/// `first` is the number of the first input: no two measures on one store may share numbers,
-/// since an event that was handled before has no output.
-pub(crate) async fn measure(jetstream: &Js, rate: f64, time: Duration, first: u64) -> Result<Seen> {
-    let count = ((WARM_UP + time).as_secs_f64() * rate) as u64;
-    let warm = (WARM_UP.as_secs_f64() * rate) as u64;
-    let start = Instant::now() + Duration::from_millis(200);
-    let due = |number: u64| start + Duration::from_secs_f64(number as f64 / rate);
+/// Sends the load and reads what it causes.
+pub(crate) async fn measure(jetstream: &Js, load: &Load<'_>) -> Result<Seen> {
+    let (count, warm) = (load.count(), load.warm());
+    let start = soon();
     let consumer = jetstream
         .get_stream("EVENTS")
         .await?
@@ -55,27 +106,12 @@ pub(crate) async fn measure(jetstream: &Js, rate: f64, time: Duration, first: u6
         })
         .await?;
     let mut outputs = consumer.messages().await?;
-    let sending = async {
-        let mut late = Histogram::new_with_bounds(1, LONGEST, 3)?;
-        let client = jetstream.client();
-        for number in 0..count {
-            sleep_until(due(number)).await;
-            if warm <= number {
-                late.saturating_record(micros(due(number).elapsed()));
-            }
-            let message = message(first + number);
-            client
-                .publish_with_headers(message.subject, message.headers, message.body)
-                .await?;
-        }
-        anyhow::Ok(late)
-    };
     let reading = async {
         let mut delay = Histogram::new_with_bounds(1, LONGEST, 3)?;
         let mut open: HashMap<String, u64> = (0..count)
-            .map(|number| (id(first + number), number))
+            .map(|number| (id(load.first + number), number))
             .collect();
-        let end = due(count) + PATIENCE;
+        let end = load.due(start, count) + PATIENCE;
         while !open.is_empty() {
             let left = end.saturating_duration_since(Instant::now());
             let next = timeout(left, outputs.next()).await;
@@ -87,12 +123,12 @@ pub(crate) async fn measure(jetstream: &Js, rate: f64, time: Duration, first: u6
             let number = open.remove(&echo.input);
             let number = number.with_context(|| format!("{} came twice", echo.input))?;
             if warm <= number {
-                delay.saturating_record(micros(due(number).elapsed()));
+                delay.saturating_record(micros(load.due(start, number).elapsed()));
             }
         }
         anyhow::Ok(delay)
     };
-    let (late, delay) = tokio::try_join!(sending, reading)?;
+    let (late, delay) = tokio::try_join!(load.send(jetstream, start), reading)?;
     ensure!(delay.len() == count - warm, "an output is missing");
     Ok(Seen { delay, late })
 }

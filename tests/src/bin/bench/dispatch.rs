@@ -5,15 +5,12 @@ use std::time::Duration;
 use anyhow::Result;
 use sluicegate_tests::{Broker, Setup};
 
-use crate::backlog::{self, BODY, Events, KEYS};
+use crate::backlog::{self, BODY, Events, FILTER, KEYS};
 use crate::body::Template;
 use crate::machine::Machine;
 use crate::peer::Consumer;
 use crate::report::{Report, Row, Target};
 use crate::worked::{self, DECIDES, Mode, ROOM, Subject};
-
-/// What every consumer reads: the events of the backlog.
-const FILTER: &str = "d365.custom.test.record.account.*.*";
 
 /// A backlog, and who works through it beside us.
 struct Field {

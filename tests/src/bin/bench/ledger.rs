@@ -7,19 +7,17 @@ use async_nats::jetstream;
 use sluicegate_tests::outputs::{ECHOES, count};
 use sluicegate_tests::{Broker, Setup};
 
-use crate::backlog::{self, BODY, Events, KEYS};
+use crate::backlog::{self, BODY, Events, KEYS, message};
 use crate::cpu::Used;
-use crate::delay;
+use crate::delay::{self, Load};
 use crate::machine::Machine;
 use crate::report::{self, Report, Row, Target};
-use crate::worked::{self, DECIDES, Mode, ROOM, Subject};
+use crate::worked::{self, DECIDES, EMITS, Mode, ROOM, Subject};
 
 pub(crate) type Js = jetstream::Context;
 
 /// What effects once may cost: the share of the rate without a ledger that is to be left.
 const SHARE: f64 = 0.75;
-/// The guest that emits an event for each.
-const EMITS: &str = "emit_one";
 /// Input events a second of the low rate.
 const LOW: f64 = 100.0;
 
@@ -201,7 +199,13 @@ impl Bench {
         host.start().await?;
         host.settled(&plugin, 60).await?;
         let first = self.hosts as u64 * 100_000_000;
-        let seen = delay::measure(&self.jetstream, rate, time, first).await?;
+        let load = Load {
+            rate,
+            time,
+            first,
+            message: &message,
+        };
+        let seen = delay::measure(&self.jetstream, &load).await?;
         host.stop().await?;
         host.hush();
         let name = |what: &str| format!("output after, {what}, at {rate:.0} events/s");

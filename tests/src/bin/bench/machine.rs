@@ -53,7 +53,7 @@ impl fmt::Display for Machine {
         if let Some(load) = self.load_before.filter(|load| *load > 0.5) {
             write!(
                 f,
-                "\n  the machine had other work before (load {load:.1}): figures come out too low"
+                "\n  the machine had other work before (load {load:.1}): figures come out worse"
             )?;
         }
         Ok(())

@@ -8,10 +8,13 @@ mod backlog;
 mod bare;
 mod body;
 mod cpu;
+mod crowd;
 mod delay;
 mod dispatch;
+mod follower;
 mod gateway;
 mod http;
+mod latency;
 mod ledger;
 mod load;
 mod machine;
@@ -68,6 +71,7 @@ async fn run(words: &[String]) -> Result<bool> {
     let report = match name {
         "dispatch" => dispatch::run(quick).await?,
         "gateway" => gateway::run(quick).await?,
+        "latency" => latency::run(quick).await?,
         "ledger" => ledger::run(quick).await?,
         "neighbours" => neighbours::run(quick).await?,
         "typed" => typed::run(quick).await?,

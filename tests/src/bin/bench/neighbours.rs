@@ -5,7 +5,8 @@ use std::time::Duration;
 use anyhow::Result;
 use sluicegate_tests::{Broker, Setup};
 
-use crate::delay;
+use crate::backlog::message;
+use crate::delay::{self, Load};
 use crate::machine::Machine;
 use crate::report::{Report, Row, Target};
 
@@ -60,7 +61,13 @@ async fn p99(beside: Option<(&str, &str)>, time: Duration) -> Result<f64> {
             .with(&format!("[plugin.{plugin}]\ntimeout = \"2s\"\n"));
     }
     let mut host = setup.start().await?;
-    let seen = delay::measure(&broker.jetstream().await?, RATE, time, 0).await?;
+    let load = Load {
+        rate: RATE,
+        time,
+        first: 0,
+        message: &message,
+    };
+    let seen = delay::measure(&broker.jetstream().await?, &load).await?;
     host.stop().await?;
     host.hush();
     Ok(seen.delay.value_at_percentile(99.0) as f64 / 1e3)

@@ -70,18 +70,9 @@ impl Consumer {
     }
 
     fn command(self) -> Result<Command> {
-        let found = |variable: &str| {
-            let path = std::env::var_os(variable).map(PathBuf::from);
-            path.with_context(|| format!("{variable} is not set"))
-        };
-        let program = |path: PathBuf, words: &[&str]| {
-            let mut command = Command::new(path);
-            command.args(words);
-            command
-        };
         Ok(match self {
-            Self::Native => program(found("SLUICE_PEER_NATIVE")?, &["acks"]),
-            Self::NativeWithoutAcks => program(found("SLUICE_PEER_NATIVE")?, &["free"]),
+            Self::Native => native("acks")?,
+            Self::NativeWithoutAcks => native("free")?,
             Self::BareWasmtime => {
                 let mut command = program(std::env::current_exe()?, &["bare"]);
                 command.arg(environment::guest("decide")?);
@@ -132,4 +123,21 @@ impl Consumer {
             used: used.map(|used| (used.ended, used.broker)),
         })
     }
+}
+
+/// The consumer on async-nats in one of its modes.
+pub(crate) fn native(mode: &str) -> Result<Command> {
+    Ok(program(found("SLUICE_PEER_NATIVE")?, &[mode]))
+}
+
+/// Where something is that could be had.
+fn found(variable: &str) -> Result<PathBuf> {
+    let path = std::env::var_os(variable).map(PathBuf::from);
+    path.with_context(|| format!("{variable} is not set"))
+}
+
+fn program(path: PathBuf, words: &[&str]) -> Command {
+    let mut command = Command::new(path);
+    command.args(words);
+    command
 }

@@ -90,6 +90,17 @@ impl Row {
         }
     }
 
+    /// What something costs beside something else: the median of the pairs' differences.
+    pub(crate) fn added(name: impl Into<String>, pairs: &[(f64, f64)], unit: &'static str) -> Self {
+        let added = pairs.iter().map(|(ours, other)| ours - other);
+        let pairs: Vec<(f64, f64)> = added.map(|added| (added, 0.0)).collect();
+        Self {
+            other: None,
+            ratio: None,
+            ..Self::pairs(name, &pairs, unit)
+        }
+    }
+
     pub(crate) fn with_target(mut self, target: Target) -> Self {
         self.met = Some(target.is_met(self.ours));
         self.target = Some(target);
@@ -221,6 +232,13 @@ mod tests {
         });
         assert_eq!(row, wanted);
         Ok(())
+    }
+
+    #[test]
+    fn what_is_added_is_the_median_of_the_differences() {
+        let row = Row::added("a", &[(10.0, 4.0), (30.0, 29.0), (20.0, 22.0)], "ms");
+        assert_eq!((row.ours, row.spread), (1.0, Some([-2.0, 6.0])));
+        assert_eq!((row.other, row.ratio), (None, None));
     }
 
     #[test]

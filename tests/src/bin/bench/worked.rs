@@ -19,6 +19,8 @@ pub(crate) const ROOM: &str = "max_bytes = \"4GiB\"";
 
 /// The guest that parses the body and decides.
 pub(crate) const DECIDES: &str = "decide";
+/// The guest that emits an event for each.
+pub(crate) const EMITS: &str = "emit_one";
 
 /// How a plug-in runs.
 #[derive(Clone, Copy, PartialEq, Eq)]
