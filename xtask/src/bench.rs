@@ -11,12 +11,13 @@ use crate::run;
 use crate::setup;
 
 /// Those that exist, in the order in which `all` of them run; without a name the first one does.
-const NAMES: [&str; 6] = [
+const NAMES: [&str; 7] = [
     "dispatch",
     "gateway",
     "latency",
     "ledger",
     "neighbours",
+    "scale",
     "typed",
 ];
 
@@ -147,7 +148,7 @@ mod tests {
         assert_eq!(
             wrong(&["gatway"]),
             "there is no benchmark `gatway`; there is: dispatch, gateway, latency, \
-             ledger, neighbours, typed, and `all` of them"
+             ledger, neighbours, scale, typed, and `all` of them"
         );
         assert_eq!(wrong(&["--quikc"]), "`bench` has no option --quikc");
     }

@@ -35,7 +35,7 @@ Usage: cargo xtask VERB
                               with some 40 events
   bench [--quick] [NAME...]   measure a release build; exit 1 when a target is not met.
                               NAME: dispatch (without a name), gateway, latency,
-                              ledger, neighbours, typed, or all
+                              ledger, neighbours, scale, typed, or all
   screenshots                 keep a picture of every page of the console, wide and narrow,
                               light and dark, in target/screenshots
   tidy                        check prose and structure, one line a finding

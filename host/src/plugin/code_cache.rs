@@ -22,14 +22,17 @@ const KEY: &str = "key";
 const KEY_BYTES: usize = 32;
 const MAC_BYTES: usize = 32;
 const EXTENSION: &str = "code";
-/// The oldest go beyond this.
-const MAX_FILES: usize = 64;
+/// Those that were not used for the longest time go beyond so many bytes. All that a host runs
+/// has to fit with room to spare: with one too many, each that is compiled would push out one that
+/// the same start comes to later.
+const MAX_BYTES: u64 = 8 << 30;
 
 /// A folder of compiled components.
 pub struct CodeCache {
     folder: PathBuf,
     key: hmac::Key,
     compiler: Option<Compiler>,
+    max_bytes: u64,
 }
 
 impl CodeCache {
@@ -47,6 +50,7 @@ impl CodeCache {
             folder,
             key,
             compiler: None,
+            max_bytes: MAX_BYTES,
         })
     }
 
@@ -111,14 +115,17 @@ impl CodeCache {
                 .extension()
                 .is_some_and(|extension| extension == EXTENSION)
             {
-                let used = fs::metadata(&path)?.modified()?;
-                files.push((used, path));
+                let file = fs::metadata(&path)?;
+                files.push((file.modified()?, file.len(), path));
             }
         }
         files.sort();
-        let over = files.len().saturating_sub(MAX_FILES);
-        for (_, path) in files.iter().take(over) {
-            fs::remove_file(path)?;
+        let mut bytes = 0;
+        for (_, length, path) in files.iter().rev() {
+            bytes += length;
+            if self.max_bytes < bytes {
+                fs::remove_file(path)?;
+            }
         }
         Ok(())
     }
@@ -182,6 +189,7 @@ fn key(file: &Path) -> io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::time::Duration;
 
     use super::*;
 
@@ -235,11 +243,23 @@ mod tests {
     #[test]
     fn the_folder_does_not_grow_for_ever() {
         let folder = tempfile::tempdir().expect("a folder");
-        let cache = CodeCache::open(folder.path().to_owned()).expect("a cache");
-        for n in 0..MAX_FILES + 3 {
+        let mut cache = CodeCache::open(folder.path().to_owned()).expect("a cache");
+        let stored = |cache: &CodeCache, n: u64| {
             let file = folder.path().join(format!("{n}.{EXTENSION}"));
             cache.store("n", &file, b"code").expect("stored");
+            let used = SystemTime::UNIX_EPOCH + Duration::from_secs(n);
+            let stored = fs::File::open(file).expect("stored");
+            stored.set_modified(used).expect("touched");
+        };
+        for n in 0..100 {
+            stored(&cache, n);
         }
-        assert_eq!(code(folder.path()).len(), MAX_FILES);
+        assert_eq!(code(folder.path()).len(), 100, "there is room");
+        cache.max_bytes = 5 * (MAC_BYTES as u64 + 4);
+        stored(&cache, 100);
+        let mut left = code(folder.path());
+        let newest = [96, 97, 98, 99, 100].map(|n| folder.path().join(format!("{n}.{EXTENSION}")));
+        left.sort_by_key(|file| fs::metadata(file).and_then(|file| file.modified()).ok());
+        assert_eq!(left, newest, "the oldest go");
     }
 }

@@ -26,6 +26,11 @@ pub(crate) enum Events {
         /// Partition keys that take turns.
         keys: u64,
     },
+    /// An account by as many columns as fit into a body of about so many bytes.
+    Columns {
+        /// Bytes of a body.
+        size: usize,
+    },
     /// What Dataverse posts of an account.
     Dataverse(Template),
 }
@@ -34,9 +39,8 @@ impl Events {
     /// Event `number`, as the gateway would have written it.
     pub(crate) fn message(&self, number: u64) -> Message {
         match self {
-            Self::Small { keys } => {
-                of(number, &format!("account/k{}", number % keys), body(number))
-            }
+            Self::Small { keys } => of(number, &key(number, *keys), body(number)),
+            Self::Columns { size } => of(number, &key(number, KEYS), columns(number, *size)),
             Self::Dataverse(template) => {
                 let mut body = template.bytes().to_vec();
                 template.vary(&mut body, number);
@@ -82,6 +86,10 @@ pub(crate) fn message(number: u64) -> Message {
     Events::Small { keys: KEYS }.message(number)
 }
 
+fn key(number: u64, keys: u64) -> String {
+    format!("account/k{}", number % keys)
+}
+
 fn of(number: u64, key: &str, body: Bytes) -> Message {
     let mut headers = HeaderMap::new();
     for (name, value) in [
@@ -112,11 +120,35 @@ fn body(number: u64) -> Bytes {
     format!("{start}{}\"}}", "x".repeat(fill)).into()
 }
 
+/// The limit stands at the end: who looks for it has to read all of them.
+fn columns(number: u64, size: usize) -> Bytes {
+    let limit = number % 50_000;
+    let mut text = format!(r#"{{"n":{number},"accountnumber":"A-{number:08}""#);
+    let end = format!(r#","creditlimit":{limit}}}"#);
+    for column in 0.. {
+        let next =
+            format!(r#","new_remark{column}":"Told the customer that the agreement is renewed.""#);
+        if size < text.len() + next.len() + end.len() {
+            break;
+        }
+        text += &next;
+    }
+    (text + &end).into()
+}
+
 /// Fails when the small bodies do not have the size that the report says.
 pub(crate) fn check() -> Result<()> {
     for number in [0, 99_999, 12_345_678] {
         let size = body(number).len();
         ensure!(size == BODY, "body {number} has {size} bytes");
+        for kb in [1, 256] {
+            let size = columns(number, kb << 10).len();
+            let fits = (kb << 10) - 100..=kb << 10;
+            ensure!(
+                fits.contains(&size),
+                "{size} bytes of columns for {kb} KB in body {number}"
+            );
+        }
     }
     Ok(())
 }

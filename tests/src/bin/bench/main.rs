@@ -21,6 +21,7 @@ mod machine;
 mod neighbours;
 mod peer;
 mod report;
+mod scale;
 mod sluice;
 mod store;
 mod typed;
@@ -74,6 +75,7 @@ async fn run(words: &[String]) -> Result<bool> {
         "latency" => latency::run(quick).await?,
         "ledger" => ledger::run(quick).await?,
         "neighbours" => neighbours::run(quick).await?,
+        "scale" => scale::run(quick).await?,
         "typed" => typed::run(quick).await?,
         _ => bail!(usage),
     };

@@ -101,6 +101,20 @@ impl Row {
         }
     }
 
+    /// The median of several measures, beside nothing else.
+    pub(crate) fn several(
+        name: impl Into<String>,
+        values: Vec<f64>,
+        unit: &'static str,
+    ) -> Option<Self> {
+        let lowest = values.iter().copied().reduce(f64::min)?;
+        let highest = values.iter().copied().reduce(f64::max)?;
+        Some(Self {
+            spread: Some([lowest, highest]),
+            ..Self::new(name, median(values)?, unit)
+        })
+    }
+
     pub(crate) fn with_target(mut self, target: Target) -> Self {
         self.met = Some(target.is_met(self.ours));
         self.target = Some(target);
