@@ -27,7 +27,6 @@ use crate::ledger::Ledger;
 use crate::ledger::claim::Claim;
 use crate::ledger::message::Retry;
 use crate::ledger::reason::Reason;
-use crate::ledger::staging::Waiting;
 use crate::ledger::writer::{self, Writer};
 use crate::manifest::Manifest;
 use crate::metrics::{Age, Standing};
@@ -39,23 +38,16 @@ mod concluding;
 mod housekeeping;
 mod loading;
 mod parts;
+mod pressure;
 mod renewing;
 mod trying;
 
-/// Bodies that are held in memory; reading stops there.
-const MAX_BODIES: usize = 4_096;
-/// And their bytes.
-const MAX_BODY_BYTES: usize = 32 << 20;
-/// Bytes of effects that wait for a commit; nothing new is started there.
-const MAX_STAGED_BYTES: usize = 32 << 20;
 /// Bodies held behind parked lanes; beyond, events are written down by sequence.
 const MAX_PARKED_BODIES: usize = 512;
 /// What a cursor may have given out ahead.
 const FEED: usize = 4;
 /// Calls that are concluded before the loop looks at everything else again.
 const BURST: usize = 64;
-/// Deliveries held in lanes, written down or not; reading stops there.
-const MAX_HELD: usize = 200_000;
 
 /// One running partition.
 pub struct Partition {
@@ -172,7 +164,8 @@ impl Partition {
         loop {
             self.lanes.wake(clock::unix_millis());
             self.dispatch();
-            self.writer.start(self.draining).await?;
+            let soon = self.settles_soon();
+            self.writer.start(soon).await?;
             if self.draining && self.in_flight == 0 && self.writer.is_idle() {
                 return Ok(());
             }
@@ -357,30 +350,12 @@ impl Partition {
         }
     }
 
-    fn has_room(&self) -> bool {
-        // What waits for an operator does not wait for the circuit to close.
-        let waiting = self.lanes.held() - self.lanes.stuck();
-        let ahead = self.breaker.is_closed() || waiting < MAX_PARKED_BODIES;
-        !self.draining
-            && !self.paused
-            && ahead
-            && self.bodies.count < MAX_BODIES
-            && self.bodies.bytes < MAX_BODY_BYTES
-            && self.lanes.held() < MAX_HELD
-            && self.commits_keep_up()
-    }
-
-    /// While the broker does not take commits, nothing new is started.
-    fn commits_keep_up(&self) -> bool {
-        let Waiting { deliveries, bytes } = self.ledger.staging().waiting();
-        deliveries < MAX_BODIES && bytes < MAX_STAGED_BYTES
-    }
-
     fn next_wake(&mut self) -> Instant {
         let far = Instant::now() + HOUSEKEEPING;
         let due = self.lanes.next_due().filter(|_| !self.draining);
         let lane = due.map(|due| Instant::now() + clock::until(due));
-        let commit = self.writer.due(self.draining);
+        let soon = self.settles_soon();
+        let commit = self.writer.due(soon);
         let try_again = self.breaker.opens_up(clock::unix_millis());
         let try_again = try_again.map(|due| Instant::now() + clock::until(due));
         [lane, commit, try_again]

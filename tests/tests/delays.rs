@@ -7,8 +7,9 @@ use anyhow::{Result, ensure};
 use serde_json::json;
 use sluicegate_tests::events::{Input, publish, series};
 use sluicegate_tests::histogram::Histogram;
+use sluicegate_tests::outputs::wait_echoes;
 use sluicegate_tests::{Host, Stage, until, within};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 const HANDLING: &str = "sluicegate_handling_delay_seconds";
 const SETTLING: &str = "sluicegate_settling_delay_seconds";
@@ -75,6 +76,22 @@ fn each_event_that_was_handled_counts_once() -> Result<()> {
 #[test]
 fn without_a_ledger_too() -> Result<()> {
     within(100, count_once("off"))
+}
+
+/// However long groups are waited for where there is much to be done.
+#[test]
+fn who_has_caught_up_settles_each_event_at_once() -> Result<()> {
+    within(60, async {
+        let stage = Stage::with(&["emit_one"], "[ledger]\ncommit_delay = \"1s\"").await?;
+        let (inputs, began) = (series("k", 10), Instant::now());
+        for (before, input) in inputs.iter().enumerate() {
+            publish(&stage.jetstream, std::slice::from_ref(input)).await?;
+            wait_echoes(&stage.jetstream, before + 1, 20).await?;
+        }
+        let took = began.elapsed();
+        ensure!(took < Duration::from_secs(5), "it took {took:?}");
+        Ok(())
+    })
 }
 
 #[test]

@@ -19,8 +19,8 @@ use crate::metrics::Delays;
 pub struct Grouping {
     /// Deliveries that make a full group.
     pub events: usize,
-    /// How long after one group the next may go. The first after a pause goes at once, so
-    /// that grouping costs nothing at a low rate.
+    /// How long after one group the next may go while the partition catches up. Else it goes as
+    /// soon as that one is durable, so that grouping costs no event any time.
     pub delay: Duration,
 }
 
@@ -106,21 +106,22 @@ impl Writer {
     }
 
     /// When the group that waits has to go; none while nothing waits or a commit is under way.
-    pub fn due(&mut self, flush: bool) -> Option<Instant> {
+    /// Where events are to be settled soon it does not wait for more of them.
+    pub fn due(&mut self, soon: bool) -> Option<Instant> {
         let Waiting { deliveries, bytes } = self.ledger.staging().waiting();
         if self.in_flight.is_some() || deliveries == 0 {
             return None;
         }
         let since = *self.waiting_since.get_or_insert_with(Instant::now);
-        if flush || self.grouping.events <= deliveries || MAX_BATCH_BYTES <= bytes {
+        if soon || self.grouping.events <= deliveries || MAX_BATCH_BYTES <= bytes {
             return Some(since);
         }
         Some(goes_at(since, self.last_sent, self.grouping.delay))
     }
 
     /// Sends the waiting group off when it is due.
-    pub async fn start(&mut self, flush: bool) -> Result<(), Error> {
-        let due = self.due(flush).is_some_and(|due| due <= Instant::now());
+    pub async fn start(&mut self, soon: bool) -> Result<(), Error> {
+        let due = self.due(soon).is_some_and(|due| due <= Instant::now());
         let move_only = self.moved && self.in_flight.is_none() && self.is_idle();
         if !due && !move_only {
             return Ok(());
