@@ -1,16 +1,13 @@
 //! Takes `[nats]`, gives a connection to a broker that is new enough, with the streams in place.
 
-use std::ops::ControlFlow;
 use std::time::Duration;
 
-use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
+use async_nats::jetstream::Context;
 use async_nats::jetstream::context::ContextBuilder;
 use async_nats::jetstream::stream::{
     Config as StreamConfig, DiscardPolicy, Source, Stream, SubjectTransform,
 };
-use async_nats::jetstream::{self, Context};
 use async_nats::{Client, ConnectOptions, ServerAddr};
-use futures_util::StreamExt;
 
 use crate::claim_check;
 use crate::config::{Config, Nats};
@@ -18,6 +15,10 @@ use crate::deployment;
 use crate::journal;
 use crate::leases;
 use crate::operations::audit;
+
+pub use self::reading::{ReadError, read, read_all};
+
+mod reading;
 
 /// The event store.
 pub const EVENTS: &str = "EVENTS";
@@ -27,6 +28,11 @@ pub const LEDGER: &str = "LEDGER";
 pub const DEADLETTER: &str = "DEADLETTER";
 
 const OLDEST_SERVER: (i64, i64) = (2, 12);
+/// From this one on a stream may have a thousand consumers, unless it says otherwise.
+const BOUNDS_CONSUMERS: (i64, i64) = (2, 15);
+/// Each partition that catches up has one, and for a while some that read its ledger; those of
+/// a host that was killed stay for a minute.
+const MAX_CONSUMERS: i32 = 100_000;
 /// Publishes that wait for their acks: more than the gateway lets in, since those that a
 /// request has given up still count until [`REQUEST_PATIENCE`] is over.
 const MAX_ACKS: usize = 50_000;
@@ -229,12 +235,17 @@ pub fn display(addresses: &[ServerAddr]) -> String {
 async fn stream(
     context: &Context,
     name: &'static str,
-    config: StreamConfig,
+    mut config: StreamConfig,
 ) -> Result<Stream, Error> {
     let failed = |reason: String| Error::Stream {
         stream: name,
         reason,
     };
+    let (major, minor) = BOUNDS_CONSUMERS;
+    // An older one has no bound, and refuses to change it.
+    if context.client().is_server_compatible(major, minor, 0) {
+        config.max_consumers = MAX_CONSUMERS;
+    }
     context
         .create_or_update_stream(config)
         .await
@@ -301,79 +312,6 @@ fn from_ledger(source: &str, destination: &str) -> Source {
         }],
         ..Source::default()
     }
-}
-
-/// Why a subject could not be read to its end.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    /// The consumer was refused.
-    #[error("no consumer on the stream: {0}")]
-    Consumer(String),
-    /// The messages did not all come.
-    #[error("reading stopped before the end: {0}")]
-    Messages(String),
-}
-
-/// Reads every message that stands on a subject now, in order.
-pub async fn read_all(
-    stream: &Stream,
-    subject: &str,
-    from: DeliverPolicy,
-    mut each: impl FnMut(&jetstream::Message),
-) -> Result<(), ReadError> {
-    let what = pull::Config {
-        filter_subject: subject.to_owned(),
-        deliver_policy: from,
-        ..pull::Config::default()
-    };
-    read(stream, what, |message| {
-        each(message);
-        ControlFlow::Continue(())
-    })
-    .await
-}
-
-/// Reads what stands in a stream now, in order, until `each` has seen enough. `what` says
-/// which messages, and whether with their bodies; how they are read is not the caller's.
-pub async fn read(
-    stream: &Stream,
-    what: pull::Config,
-    mut each: impl FnMut(&jetstream::Message) -> ControlFlow<()>,
-) -> Result<(), ReadError> {
-    let consumer = stream
-        .create_consumer(pull::Config {
-            ack_policy: AckPolicy::None,
-            memory_storage: true,
-            num_replicas: 1,
-            inactive_threshold: Duration::from_secs(30),
-            ..what
-        })
-        .await
-        .map_err(|error| ReadError::Consumer(error.to_string()))?;
-    let mut left = consumer.cached_info().num_pending;
-    if left == 0 {
-        return Ok(());
-    }
-    let mut messages = consumer
-        .stream()
-        .max_messages_per_batch(1_000)
-        .heartbeat(Duration::from_secs(2))
-        .expires(Duration::from_secs(10))
-        .messages()
-        .await
-        .map_err(|error| ReadError::Messages(error.to_string()))?;
-    while 0 < left {
-        let next = messages
-            .next()
-            .await
-            .ok_or_else(|| ReadError::Messages("the consumer went away".to_owned()))?
-            .map_err(|error| ReadError::Messages(error.to_string()))?;
-        if each(&next).is_break() {
-            break;
-        }
-        left = next.info().map_or(left - 1, |info| info.pending);
-    }
-    Ok(())
 }
 
 #[cfg(test)]

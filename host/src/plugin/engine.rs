@@ -21,7 +21,9 @@ const TICK: Duration = Duration::from_millis(5);
 /// The largest memory that a manifest may ask for.
 pub const MAX_MEMORY: usize = 1 << 32;
 
-const MAX_INSTANCES: u32 = 1_000;
+/// Each plug-in keeps one at least, so a host with a thousand of them needs more. Address space:
+/// 16 of the 128 TiB that a process has.
+const MAX_INSTANCES: u32 = 4_000;
 
 /// How far compilation steps back: about a tenth of a core that others want, all of one that
 /// nobody wants.

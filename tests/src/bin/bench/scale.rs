@@ -17,6 +17,7 @@ mod growth;
 mod installed;
 mod keys;
 mod matching;
+mod progress;
 
 /// A first start with a thousand plug-ins compiles each of them.
 const PATIENCE: Duration = Duration::from_mins(10);
@@ -31,6 +32,8 @@ pub(crate) struct Plan {
     keys: u64,
     /// Small events of a backlog.
     events: u64,
+    /// How often a host at work is asked how far it is.
+    look: Duration,
     /// Where there is a target.
     pairs: usize,
     /// Where there is none.
@@ -45,7 +48,8 @@ impl Plan {
             Self {
                 installed: &[100],
                 keys: 100_000,
-                events: 60_000,
+                events: 100_000,
+                look: Duration::from_millis(100),
                 pairs: 2,
                 rounds: 1,
                 live: Duration::from_secs(5),
@@ -55,6 +59,7 @@ impl Plan {
                 installed: &[10, 100, 1_000],
                 keys: 1_000_000,
                 events: 200_000,
+                look: Duration::from_millis(250),
                 pairs: 5,
                 rounds: 3,
                 live: Duration::from_secs(10),

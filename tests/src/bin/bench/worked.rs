@@ -114,87 +114,35 @@ pub(crate) async fn through(
     let Subject { plugin, mut host } = subject;
     let before = Used::now();
     host.start().await?;
-    let mut seen = watch(&[&host], &[plugin], all, is_readable).await?;
-    let used = before.and_then(|before| Some(Used::now()?.since(before)));
-    host.stop().await?;
-    host.hush();
-    Ok(Worked {
-        rate: seen.rate,
-        used,
-        metrics: seen.metrics.pop().context("no host")?,
-    })
-}
-
-/// What was seen of hosts at work, from a tenth of the backlog on.
-pub(crate) struct Seen {
-    /// Calls a second.
-    pub(crate) rate: f64,
-    /// Processor time of a call, in microseconds: of the hosts and of the broker. None where
-    /// the system does not say.
-    pub(crate) each: Option<(f64, f64)>,
-    /// The last reading of each host.
-    pub(crate) metrics: Vec<Metrics>,
-}
-
-/// Looks at hosts that run until these plug-ins have done `all` calls together, and what they
-/// emit `is_readable`.
-pub(crate) async fn watch(
-    hosts: &[&Host],
-    plugins: &[String],
-    all: u64,
-    is_readable: impl AsyncFn() -> Result<bool>,
-) -> Result<Seen> {
     let all = all as f64;
     let end = Instant::now() + Duration::from_secs(300);
     let mut warm = None;
     let (took, metrics) = loop {
         let now = Instant::now();
-        let metrics = read(hosts).await?;
+        let metrics = host.metrics().await?;
         // A call is counted as done a moment before the commit that makes it last.
-        let dead = outcomes(&metrics, plugins, "dead")?;
+        let dead = metrics.outcomes(&plugin, "dead")?;
         ensure!(dead == 0.0, "{dead} events became dead letters");
-        let mut committed = 0.0;
-        for one in &metrics {
-            committed += one.sum("sluicegate_commit_events_sum", &[])?;
-        }
-        let done = outcomes(&metrics, plugins, "done")?.min(committed);
+        let committed = metrics.sum("sluicegate_commit_events_sum", &[])?;
+        let done = metrics.outcomes(&plugin, "done")?.min(committed);
         if warm.is_none() && all * WARM <= done {
-            warm = Some((now, done, Used::now()));
+            warm = Some((now, done));
         }
         if all <= done && is_readable().await? {
             break (Instant::now(), metrics);
         }
-        ensure!(now < end, "{done} of {all} calls after 5 minutes");
+        ensure!(now < end, "{done} of {all} events after 5 minutes");
         sleep(PAUSE).await;
     };
-    let (since, already, used) = warm.context("the backlog was done before it was looked at")?;
-    let used = used.and_then(|before| Some(Used::now()?.since(before)));
-    let done = outcomes(&metrics, plugins, "done")?;
+    let used = before.and_then(|before| Some(Used::now()?.since(before)));
+    host.stop().await?;
+    host.hush();
+    let (since, already) = warm.context("the backlog was done before it was looked at")?;
+    let done = metrics.outcomes(&plugin, "done")?;
     ensure!(done == all, "{done} done, of {all}");
-    let calls = all - already;
-    let each = |used: Duration| used.as_secs_f64() * 1e6 / calls;
-    Ok(Seen {
-        rate: calls / (took - since).as_secs_f64(),
-        each: used.map(|used| (each(used.sluice), each(used.broker))),
+    Ok(Worked {
+        rate: (all - already) / (took - since).as_secs_f64(),
+        used,
         metrics,
     })
-}
-
-async fn read(hosts: &[&Host]) -> Result<Vec<Metrics>> {
-    let mut metrics = Vec::new();
-    for host in hosts {
-        metrics.push(host.metrics().await?);
-    }
-    Ok(metrics)
-}
-
-/// How many deliveries of these plug-ins ended so, over all hosts.
-fn outcomes(metrics: &[Metrics], plugins: &[String], outcome: &str) -> Result<f64> {
-    let mut sum = 0.0;
-    for one in metrics {
-        for plugin in plugins {
-            sum += one.outcomes(plugin, outcome)?;
-        }
-    }
-    Ok(sum)
 }

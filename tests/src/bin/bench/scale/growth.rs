@@ -8,10 +8,11 @@ use sluicegate_tests::sluice::sluice_on;
 use sluicegate_tests::wait::until_every;
 use sluicegate_tests::{Broker, Host, Setup};
 
+use super::progress::watch;
 use super::{LOOK, Plan, decides, provision, start, stop, stored};
 use crate::backlog::{Events, KEYS};
 use crate::report::Row;
-use crate::worked::{self, DECIDES, Mode, ROOM, Subject, watch};
+use crate::worked::{self, DECIDES, Mode, ROOM, Subject};
 
 /// KB of a body, and events of the backlog for each thousand of small ones.
 const PAYLOADS: [(usize, u64); 5] = [(1, 500), (4, 200), (16, 60), (64, 20), (256, 6)];
@@ -61,7 +62,7 @@ async fn partitions(plan: &Plan) -> Result<Vec<Row>> {
             let plugin = format!("decide-{round}-{partitions}");
             let mut host = host(&broker, "host-1", &plugin, *partitions)?;
             start(&mut host).await?;
-            let seen = watch(&[&host], &[plugin], plan.events, async || Ok(true)).await?;
+            let seen = watch(&[&host], &[plugin], plan.events, plan.look).await?;
             stop(&mut host).await?;
             let (rate, rounds) = (seen.rate, plan.rounds);
             println!("partitions {partitions}, round {round} of {rounds}: {rate:.0}/s");
@@ -114,7 +115,7 @@ async fn shared(plan: &Plan, count: usize) -> Result<f64> {
     sluice_on(&broker, &["resume", DECIDES]).await?.ok()?;
     let all: Vec<&Host> = hosts.iter().collect();
     let plugins = [DECIDES.to_owned()];
-    let seen = watch(&all, &plugins, plan.events, async || Ok(true)).await?;
+    let seen = watch(&all, &plugins, plan.events, plan.look).await?;
     for host in &mut hosts {
         stop(host).await?;
     }

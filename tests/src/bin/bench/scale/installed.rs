@@ -7,11 +7,12 @@ use sluicegate_tests::component::with_words;
 use sluicegate_tests::{Broker, Host, Setup, environment};
 use tokio::time::sleep;
 
+use super::progress::watch;
 use super::{Plan, decides, start, stop, stored};
 use crate::backlog::{Events, KEYS};
 use crate::cpu::Used;
 use crate::report::{Row, Target};
-use crate::worked::{ROOM, watch};
+use crate::worked::ROOM;
 
 /// What a host with so many plug-ins has to keep to.
 const CACHED: usize = 100;
@@ -26,22 +27,26 @@ const STARTS: usize = 3;
 /// What a host that has just become ready still has to do.
 const SETTLES: Duration = Duration::from_secs(2);
 
+/// A host with a thousand plug-ins can be asked a few times only: its backlog takes longer.
+const LONGER: u32 = 4;
+
 /// A host's folder with plug-ins, on a broker of its own that holds a backlog for another one.
 struct Installed {
     /// Killed when it goes.
     _broker: Broker,
     host: Host,
     events: u64,
+    look: Duration,
     /// Plug-ins that worked through the backlog so far: each begins with the first event.
     measured: usize,
 }
 
 pub(super) async fn rows(plan: &Plan) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
-    let mut alone = Installed::with(0, plan.events).await?;
+    let mut alone = Installed::with(0, plan).await?;
     let most = plan.installed.last().copied();
     for count in plan.installed.iter().copied() {
-        let mut many = Installed::with(count, plan.events).await?;
+        let mut many = Installed::with(count, plan).await?;
         rows.extend(many.idle(count).await?);
         let has_target = most == Some(count);
         let pairs = if has_target { plan.pairs } else { plan.rounds };
@@ -62,7 +67,8 @@ pub(super) async fn rows(plan: &Plan) -> Result<Vec<Row>> {
 }
 
 impl Installed {
-    async fn with(count: usize, events: u64) -> Result<Self> {
+    async fn with(count: usize, plan: &Plan) -> Result<Self> {
+        let events = plan.events * u64::from(LONGER);
         let broker = stored(&Events::Small { keys: KEYS }, events).await?;
         let mut setup = Setup::new(broker.url()).events(ROOM);
         let component = std::fs::read(environment::guest("ok")?)?;
@@ -77,6 +83,7 @@ impl Installed {
             host: setup.write()?,
             _broker: broker,
             events,
+            look: plan.look * LONGER,
             measured: 0,
         })
     }
@@ -136,7 +143,7 @@ impl Installed {
         sleep(SETTLES).await;
         let plugin = format!("decide-{}", self.measured);
         self.host.put_plugin("decide.wasm", &decides(&plugin)?)?;
-        let seen = watch(&[&self.host], &[plugin], self.events, async || Ok(true)).await?;
+        let seen = watch(&[&self.host], &[plugin], self.events, self.look).await?;
         stop(&mut self.host).await?;
         std::fs::remove_file(self.host.plugins_dir().join("decide.wasm"))?;
         Ok(seen.rate)

@@ -10,11 +10,12 @@ use sluicegate_tests::metrics::Metrics;
 use sluicegate_tests::{Broker, Host, Setup};
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::progress::watch;
 use super::{Plan, decides, provision, start, stop, stored};
 use crate::backlog::{Events, KEYS, message};
 use crate::ledger::Js;
 use crate::report::{Row, Target};
-use crate::worked::{ROOM, watch};
+use crate::worked::ROOM;
 
 /// So many plug-ins match every event, in one backlog after the other.
 const MATCHING: [usize; 3] = [1, 5, 20];
@@ -55,7 +56,7 @@ async fn backlogs(plan: &Plan) -> Result<Vec<Row>> {
             let Crowd { plugins, mut host } = Crowd::of(&broker, many, round)?;
             start(&mut host).await?;
             let all = count * many as u64;
-            let seen = watch(&[&host], &plugins, all, async || Ok(true)).await?;
+            let seen = watch(&[&host], &plugins, all, plan.look).await?;
             stop(&mut host).await?;
             let found = found.entry(many).or_default();
             found.rates.push(seen.rate);
