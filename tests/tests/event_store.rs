@@ -1,7 +1,10 @@
 //! Promise: what the event store holds is shown as it is, byte for byte.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 use async_nats::HeaderMap;
+use async_nats::jetstream::consumer::{AckPolicy, pull};
 use serde_json::Value;
 use sluicegate_tests::events::{Message, publish_messages, subject};
 use sluicegate_tests::sluice::sluice;
@@ -108,6 +111,29 @@ fn an_event_is_shown_byte_for_byte_however_it_is_stored() -> Result<()> {
             said.refused(1, &[missing])?;
         }
         tail(&url, &sequences).await
+    })
+}
+
+/// A nats-server from 2.15 on refuses more than a thousand unless the stream says otherwise, and
+/// each partition that catches up has one.
+#[test]
+fn more_than_a_thousand_may_read_at_once() -> Result<()> {
+    within(60, async {
+        let stage = Stage::with(&["ok"], "").await?;
+        for name in ["EVENTS", "LEDGER"] {
+            let stream = stage.jetstream.get_stream(name).await?;
+            for number in 0..1_100 {
+                let consumer = pull::Config {
+                    ack_policy: AckPolicy::None,
+                    memory_storage: true,
+                    inactive_threshold: Duration::from_secs(60),
+                    ..pull::Config::default()
+                };
+                let made = stream.create_consumer(consumer).await;
+                made.with_context(|| format!("consumer {number} of {name}"))?;
+            }
+        }
+        Ok(())
     })
 }
 
