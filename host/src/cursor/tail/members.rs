@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::cursor::{Read, Unread};
 use crate::delivery::Delivery;
-use crate::manifest::subject_matches;
+use crate::manifest::subject::is_subset;
 
 /// What is kept for a partition whose feed is full: so many messages,
 const KEPT: usize = if cfg!(test) { 3 } else { 1_000 };
@@ -194,7 +194,7 @@ impl Members {
         }
         let wants = |seat: &Seat| {
             let mut subjects = seat.member.subjects.iter();
-            seat.is_covered && subjects.any(|wanted| subject_matches(wanted, subject))
+            seat.is_covered && subjects.any(|wanted| is_subset(subject, wanted))
         };
         let seats = self.seats.iter().filter(|(_, seat)| wants(seat));
         let tickets: Arc<[Ticket]> = seats.map(|(ticket, _)| *ticket).collect();

@@ -108,7 +108,7 @@ impl World {
             let delivery = self.delivery(self.next)?;
             self.next += 1;
             let mut filters = self.filters.iter();
-            if filters.any(|filter| subject_matches(filter, &delivery.subject)) {
+            if filters.any(|filter| is_subset(&delivery.subject, filter)) {
                 return Some(delivery);
             }
         }
