@@ -111,7 +111,7 @@ impl Unread {
         if self.fed.fetch_add(count, Ordering::Relaxed) == 0
             && let Some(first) = first
         {
-            self.since.fetch_max(first.published, Ordering::Relaxed);
+            self.since.fetch_max(first.published(), Ordering::Relaxed);
         }
     }
 }
@@ -221,9 +221,6 @@ impl Cursor {
     /// more.
     async fn share(&mut self, feed: &mpsc::Sender<Vec<Read>>) -> Result<(), ()> {
         self.joins = false;
-        if let Some(open) = self.open.take() {
-            open.reader.end(&self.source.events).await;
-        }
         let Source { tail, ticket, .. } = &self.source;
         let member = Member {
             subjects: self.source.subjects.clone(),
@@ -233,6 +230,9 @@ impl Cursor {
         };
         let since = Instant::now();
         let let_go = tail.join(*ticket, member);
+        if let Some(open) = self.open.take() {
+            open.reader.end(&self.source.events).await;
+        }
         tokio::select! {
             last = let_go => self.last = last.unwrap_or(self.last),
             () = feed.closed() => {

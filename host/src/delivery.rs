@@ -21,9 +21,7 @@ pub struct Delivery {
     pub headers: Option<HeaderMap>,
     /// The body, shared with the client's read buffer.
     pub payload: Bytes,
-    /// Unix milliseconds at which the store took it.
-    pub published: u64,
-    /// The same in nanoseconds.
+    /// Unix nanoseconds at which the store took it.
     pub stored: u64,
     /// Made by whoever asks first.
     pub decoded: OnceLock<Result<Decoded, decode::Error>>,
@@ -39,6 +37,11 @@ pub struct Decoded {
 }
 
 impl Delivery {
+    /// Unix milliseconds at which the store took it.
+    pub fn published(&self) -> u64 {
+        self.stored / 1_000_000
+    }
+
     /// The event in it.
     ///
     /// # Errors

@@ -223,7 +223,7 @@ impl Partition {
     fn take(&mut self, delivery: Arc<Delivery>, now: u64) {
         self.unread
             .since
-            .fetch_max(delivery.published, Ordering::Relaxed);
+            .fetch_max(delivery.published(), Ordering::Relaxed);
         self.resume_below(delivery.sequence);
         let sequence = delivery.sequence;
         let written = self.waiting.remove(&sequence);
@@ -235,7 +235,7 @@ impl Partition {
         if written.is_none() && !self.writer.position().read(sequence) {
             return;
         }
-        let mut held = Held::new(sequence, delivery.published, now);
+        let mut held = Held::new(sequence, delivery.published(), now);
         if let Some(retry) = &written {
             held.resume(retry);
         }

@@ -38,7 +38,6 @@ pub async fn load(
         subject: message.subject.into_string(),
         headers: (!message.headers.is_empty()).then_some(message.headers),
         payload: message.payload,
-        published: stored / 1_000_000,
         stored,
         ..Delivery::default()
     };

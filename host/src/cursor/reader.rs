@@ -183,7 +183,6 @@ impl Reader {
             subject: message.subject.into_string(),
             headers: message.headers,
             payload: message.payload,
-            published: stored / 1_000_000,
             stored,
             ..Delivery::default()
         };

@@ -103,7 +103,7 @@ impl Partition {
     /// The operator has decided about the dead letter that keeps this lane waiting.
     pub(super) fn decided(&mut self, decision: &Decision, lane: LaneId, delivery: Arc<Delivery>) {
         let &Decision { place, discards } = decision;
-        let (sequence, published) = (delivery.sequence, delivery.published);
+        let (sequence, published) = (delivery.sequence, delivery.published());
         self.blocked.remove(&place);
         let Some(held) = self.lanes.queue(lane).find(|held| held.sequence == place) else {
             return self.writer.position().close(sequence);

@@ -1,6 +1,6 @@
 //! Takes a handler, gives how late a consumer around it was with each message that came.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, anyhow, bail};
 use async_nats::HeaderMap;
@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
-use super::{Acks, BATCH, config};
+use super::{Acks, config, messages};
 
 /// What became of a message.
 #[derive(Debug)]
@@ -56,12 +56,7 @@ pub async fn follow(
     let stream = jetstream.get_stream(stream).await?;
     let config = config(filter, DeliverPolicy::New, Acks::Each);
     let consumer = stream.create_consumer(config).await?;
-    let mut messages = consumer
-        .stream()
-        .max_messages_per_batch(BATCH)
-        .expires(Duration::from_secs(30))
-        .messages()
-        .await?;
+    let mut messages = messages(&consumer).await?;
     println!("ready");
     let mut delays = Vec::with_capacity(warm + count);
     let mut open = FuturesUnordered::new();

@@ -6,7 +6,7 @@ mod follow;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
-use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
+use async_nats::jetstream::consumer::{AckPolicy, Consumer, DeliverPolicy, pull};
 use async_nats::jetstream::{AckKind, Message};
 use futures_util::StreamExt;
 use tokio::time::Instant;
@@ -47,18 +47,14 @@ pub async fn run(
     let jetstream = async_nats::jetstream::new(client.clone());
     let stream = jetstream.get_stream(stream).await?;
     let is_acked = acks == Acks::Each;
-    let config = config(filter, DeliverPolicy::All, acks);
-    let consumer = stream.create_consumer(config).await?;
+    let consumer = stream
+        .create_consumer(config(filter, DeliverPolicy::All, acks))
+        .await?;
     let there = consumer.cached_info().num_pending;
     if there < count {
         bail!("{filter} has {there} messages and not {count}");
     }
-    let mut messages = consumer
-        .stream()
-        .max_messages_per_batch(BATCH)
-        .expires(Duration::from_secs(30))
-        .messages()
-        .await?;
+    let mut messages = messages(&consumer).await?;
     let warm = count / 10;
     let mut since = None;
     for done in 1..=count {
@@ -81,6 +77,11 @@ pub async fn run(
     let (events, seconds) = (count - warm, took.as_secs_f64());
     println!("{{\"events\":{events},\"seconds\":{seconds}}}");
     Ok(())
+}
+
+async fn messages(consumer: &Consumer<pull::Config>) -> Result<pull::Stream> {
+    let stream = consumer.stream().max_messages_per_batch(BATCH);
+    Ok(stream.expires(Duration::from_secs(30)).messages().await?)
 }
 
 fn config(filter: &str, from: DeliverPolicy, acks: Acks) -> pull::Config {

@@ -9,9 +9,9 @@ use sluicegate_tests::{Broker, Host, Setup, environment};
 
 use crate::backlog;
 use crate::delay::{self, Load};
-use crate::latency::{Plan, Run, broker, columns, percentiles};
-use crate::report::{Row, Target};
-use crate::worked::{EMITS, ROOM};
+use crate::latency::{Plan, columns};
+use crate::report::{Percentiles, Row, Target, percentiles};
+use crate::worked::{self, EMITS, ROOM};
 
 /// Plug-ins that share the load.
 const MANY: u64 = 100;
@@ -30,7 +30,7 @@ struct Crowd {
 
 /// Both in turn.
 pub(crate) async fn rows(plan: Plan) -> Result<Vec<Row>> {
-    let broker = broker().await?;
+    let broker = worked::broker().await?;
     let (mut many, mut one) = (Crowd::of(MANY, &broker)?, Crowd::of(1, &broker)?);
     let mut runs = Vec::new();
     let mut first = 0;
@@ -69,7 +69,7 @@ impl Crowd {
         Ok(Self { size, host })
     }
 
-    async fn run(&mut self, broker: &Broker, plan: Plan, first: &mut u64) -> Result<Run> {
+    async fn run(&mut self, broker: &Broker, plan: Plan, first: &mut u64) -> Result<Percentiles> {
         self.host.spawn()?;
         self.host.wait_ready(FIRST_START).await?;
         for member in 0..self.size {

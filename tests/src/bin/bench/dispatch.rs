@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use sluicegate_tests::{Broker, Setup};
+use sluicegate_tests::Broker;
 
 use crate::backlog::{self, BODY, Events, FILTER, KEYS};
 use crate::body::Template;
 use crate::machine::Machine;
 use crate::peer::Consumer;
 use crate::report::{Report, Row, Target};
-use crate::worked::{self, DECIDES, Mode, ROOM, Subject};
+use crate::worked::{self, DECIDES, Mode, Subject};
 
 /// A backlog, and who works through it beside us.
 struct Field {
@@ -136,11 +136,7 @@ fn fields(quick: bool) -> Result<[Field; 4]> {
 
 impl Bench {
     async fn with(field: &Field) -> Result<Self> {
-        let broker = Broker::start().await?;
-        // It makes the streams.
-        let mut host = Setup::new(broker.url()).events(ROOM).start().await?;
-        host.stop().await?;
-        host.hush();
+        let broker = worked::broker().await?;
         field
             .events
             .store(&broker.jetstream().await?, field.count)

@@ -175,7 +175,8 @@ impl Bench<'_> {
         self.open(rate, Duration::from_secs(2)).await?;
         let seen = self.open(rate, time).await?;
         let name = |what: &str| format!("{what} at {rate:.0} posts/s");
-        let [p50, p99, p999, late] = report::percentiles(&seen.latency, &seen.late, name);
+        let [p50, p99, p999, late] =
+            Row::percentiles(report::percentiles(&seen.latency, &seen.late), name);
         println!(
             "{rate:.0} posts/s: p50 {:.2} ms, p99 {:.2} ms, p99.9 {:.2} ms; {:.0}/s accepted",
             p50.ours,

@@ -4,9 +4,8 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use hdrhistogram::Histogram;
 use sluicegate_tests::outputs::{ECHOES, count};
-use sluicegate_tests::{Broker, Setup, until};
+use sluicegate_tests::{Broker, until};
 use tokio::time::{Instant, sleep_until};
 
 use crate::backlog::{self, BODY, Events, FILTER, KEYS, message};
@@ -16,8 +15,8 @@ use crate::follower::Follower;
 use crate::ledger::Js;
 use crate::machine::Machine;
 use crate::peer::Consumer;
-use crate::report::{Report, Row, Target};
-use crate::worked::{self, DECIDES, EMITS, Mode, ROOM, Subject};
+use crate::report::{self, PERCENTILES, Percentiles, Report, Row, Target};
+use crate::worked::{self, DECIDES, EMITS, Mode, Subject};
 
 /// How much is measured.
 #[derive(Clone, Copy)]
@@ -88,18 +87,12 @@ const ARMS: [Arm; 3] = [
     },
 ];
 
-/// p50, p99 and p99.9 of one run, and the p99 of how late the load was, in milliseconds.
-pub(crate) type Run = [f64; 4];
-
-/// What each of them is.
-const COLUMNS: [&str; 4] = ["p50", "p99", "p99.9", "p99 of how late the load was"];
-
 pub(crate) async fn run(quick: bool) -> Result<Report> {
     backlog::check()?;
     let is_there = Consumer::Native.is_there();
     ensure!(is_there, "there is no consumer to compare with");
     let plan = Plan::of(quick);
-    let broker = broker().await?;
+    let broker = worked::broker().await?;
     let jetstream = broker.jetstream().await?;
     let server = jetstream.client().server_info().version;
     let (pairs, seconds) = (plan.pairs, plan.time.as_secs());
@@ -136,23 +129,8 @@ fn half(published: f64, handled: f64) -> f64 {
     0.5 / (1.0 / published + 1.0 / handled)
 }
 
-/// A new one with the streams of a host.
-pub(crate) async fn broker() -> Result<Broker> {
-    let broker = Broker::start().await?;
-    let mut host = Setup::new(broker.url()).events(ROOM).start().await?;
-    host.stop().await?;
-    host.hush();
-    Ok(broker)
-}
-
-/// Percentiles of what was measured by the load itself, in microseconds.
-pub(crate) fn percentiles(delay: &Histogram<u64>, late: &Histogram<u64>) -> Run {
-    let [p50, p99, p999] = [50.0, 99.0, 99.9].map(|share| delay.value_at_percentile(share));
-    [p50, p99, p999, late.value_at_percentile(99.0)].map(|micros| micros as f64 / 1e3)
-}
-
 /// A row for each column; the first has the name.
-pub(crate) fn columns(name: &str, other: &str, runs: &[(Run, Run)]) -> Vec<Row> {
+pub(crate) fn columns(name: &str, other: &str, runs: &[(Percentiles, Percentiles)]) -> Vec<Row> {
     let row = |(index, what): (usize, &&str)| {
         let name = match index {
             0 => format!("{name}: {what}; other: {other}"),
@@ -160,11 +138,11 @@ pub(crate) fn columns(name: &str, other: &str, runs: &[(Run, Run)]) -> Vec<Row> 
         };
         Row::pairs(name, &column(runs, index), "ms")
     };
-    COLUMNS.iter().enumerate().map(row).collect()
+    PERCENTILES.iter().enumerate().map(row).collect()
 }
 
-fn column(runs: &[(Run, Run)], index: usize) -> Vec<(f64, f64)> {
-    let of = |run: &Run| run.get(index).copied().unwrap_or_default();
+fn column(runs: &[(Percentiles, Percentiles)], index: usize) -> Vec<(f64, f64)> {
+    let of = |run: &Percentiles| run.get(index).copied().unwrap_or_default();
     runs.iter()
         .map(|(ours, other)| (of(ours), of(other)))
         .collect()
@@ -216,14 +194,14 @@ impl Arm {
             runs.push((ours, native));
         }
         let mut rows = columns(&name, "async-nats with acks", &runs);
-        for ((index, what), target) in COLUMNS.iter().enumerate().zip(self.targets) {
+        for ((index, what), target) in PERCENTILES.iter().enumerate().zip(self.targets) {
             let row = Row::added(format!("  added, {what}"), &column(&runs, index), "ms");
             rows.push(row.with_target(Target::AtMost(target)));
         }
         Ok(rows)
     }
 
-    async fn ours(&self, load: &Load<'_>) -> Result<Run> {
+    async fn ours(&self, load: &Load<'_>) -> Result<Percentiles> {
         let broker = Broker::start().await?;
         let Subject { plugin, mut host } = self.subject(&broker, 0)?;
         host.start().await?;
@@ -236,7 +214,7 @@ impl Arm {
                 let seen = delay::measure(&jetstream, load).await?;
                 host.stop().await?;
                 host.hush();
-                return Ok(percentiles(&seen.delay, &seen.late));
+                return Ok(report::percentiles(&seen.delay, &seen.late));
             }
         };
         let start = delay::soon();
@@ -261,14 +239,14 @@ impl Arm {
         Ok([p50, p99, p999, late.value_at_percentile(99.0) as f64 / 1e3])
     }
 
-    async fn native(&self, load: &Load<'_>) -> Result<Run> {
-        let broker = broker().await?;
+    async fn native(&self, load: &Load<'_>) -> Result<Percentiles> {
+        let broker = worked::broker().await?;
         let jetstream = broker.jetstream().await?;
         let follower = Follower::start(&broker.url(), FILTER, self.emits(), load).await?;
         if self.emits() {
             let seen = delay::measure(&jetstream, load).await?;
             follower.ended().await?;
-            return Ok(percentiles(&seen.delay, &seen.late));
+            return Ok(report::percentiles(&seen.delay, &seen.late));
         }
         let late = load.send(&jetstream, delay::soon()).await?;
         let [p50, p99, p999] = follower.ended().await?;

@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use async_nats::jetstream;
+use sluicegate_tests::Broker;
 use sluicegate_tests::outputs::{ECHOES, count};
-use sluicegate_tests::{Broker, Setup};
 
 use crate::backlog::{self, BODY, Events, KEYS, message};
 use crate::cpu::Used;
 use crate::delay::{self, Load};
 use crate::machine::Machine;
 use crate::report::{self, Report, Row, Target};
-use crate::worked::{self, DECIDES, EMITS, Mode, ROOM, Subject};
+use crate::worked::{self, DECIDES, EMITS, Mode, Subject};
 
 pub(crate) type Js = jetstream::Context;
 
@@ -96,12 +96,8 @@ pub(crate) async fn run(quick: bool) -> Result<Report> {
 
 impl Bench {
     async fn start(events: u64) -> Result<Self> {
-        let broker = Broker::start().await?;
+        let broker = worked::broker().await?;
         let jetstream = broker.jetstream().await?;
-        // It makes the streams.
-        let mut host = Setup::new(broker.url()).events(ROOM).start().await?;
-        host.stop().await?;
-        host.hush();
         Ok(Self {
             broker,
             jetstream,
@@ -209,7 +205,7 @@ impl Bench {
         host.stop().await?;
         host.hush();
         let name = |what: &str| format!("output after, {what}, at {rate:.0} events/s");
-        let rows = report::percentiles(&seen.delay, &seen.late, name);
+        let rows = Row::percentiles(report::percentiles(&seen.delay, &seen.late), name);
         let [p50, p99, p999, _] = &rows;
         println!(
             "{rate:.0} events/s: output after p50 {:.2} ms, p99 {:.2} ms, p99.9 {:.2} ms",

@@ -128,22 +128,31 @@ impl Row {
     }
 }
 
-/// Percentiles of microseconds as rows of milliseconds; `late` is how late the load itself was.
-pub(crate) fn percentiles(
-    seen: &Histogram<u64>,
-    late: &Histogram<u64>,
-    name: impl Fn(&str) -> String,
-) -> [Row; 4] {
-    let row = |what: &str, histogram: &Histogram<u64>, percentile| {
-        let value = histogram.value_at_percentile(percentile) as f64 / 1e3;
-        Row::new(name(what), value, "ms")
-    };
-    [
-        row("p50", seen, 50.0),
-        row("p99", seen, 99.0),
-        row("p99.9", seen, 99.9),
-        row("p99 of how late the load was", late, 99.0),
-    ]
+/// p50, p99 and p99.9 of one run, and the p99 of how late the load was, in milliseconds.
+pub(crate) type Percentiles = [f64; 4];
+
+/// What each of them is.
+pub(crate) const PERCENTILES: [&str; 4] = ["p50", "p99", "p99.9", "p99 of how late the load was"];
+
+/// Those of what was measured by the load itself, in microseconds.
+pub(crate) fn percentiles(seen: &Histogram<u64>, late: &Histogram<u64>) -> Percentiles {
+    let [p50, p99, p999] = [50.0, 99.0, 99.9].map(|share| seen.value_at_percentile(share));
+    [p50, p99, p999, late.value_at_percentile(99.0)].map(|micros| micros as f64 / 1e3)
+}
+
+impl Row {
+    /// One for each of the percentiles.
+    pub(crate) fn percentiles(found: Percentiles, name: impl Fn(&str) -> String) -> [Self; 4] {
+        let [p50, p99, p999, late] = PERCENTILES;
+        let [of_p50, of_p99, of_p999, of_late] = found;
+        [
+            (p50, of_p50),
+            (p99, of_p99),
+            (p999, of_p999),
+            (late, of_late),
+        ]
+        .map(|(what, value)| Self::new(name(what), value, "ms"))
+    }
 }
 
 impl Report {

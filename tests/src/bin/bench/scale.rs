@@ -5,13 +5,13 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use sluicegate_tests::component::with_words;
 use sluicegate_tests::wait::until_every;
-use sluicegate_tests::{Broker, Host, Setup, environment};
+use sluicegate_tests::{Broker, Host, environment};
 use tokio::time::Instant;
 
 use crate::backlog::{self, BODY, Events, KEYS};
 use crate::machine::Machine;
 use crate::report::Report;
-use crate::worked::{DECIDES, ROOM};
+use crate::worked::{self, DECIDES};
 
 mod growth;
 mod installed;
@@ -90,19 +90,10 @@ pub(crate) async fn run(quick: bool) -> Result<Report> {
 
 /// A broker whose store holds so many events.
 async fn stored(events: &Events, count: u64) -> Result<Broker> {
-    let broker = Broker::start().await?;
-    provision(&broker).await?;
+    let broker = worked::broker().await?;
     println!("storing {count} events of {} bytes", events.size());
     events.store(&broker.jetstream().await?, count).await?;
     Ok(broker)
-}
-
-/// Has a host make the streams.
-async fn provision(broker: &Broker) -> Result<()> {
-    let mut host = Setup::new(broker.url()).events(ROOM).start().await?;
-    host.stop().await?;
-    host.hush();
-    Ok(())
 }
 
 /// The guest that parses and decides, under a name of its own.

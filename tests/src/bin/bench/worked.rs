@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use sluicegate_tests::component::with_words;
 use sluicegate_tests::metrics::Metrics;
-use sluicegate_tests::{Host, Setup, environment};
+use sluicegate_tests::{Broker, Host, Setup, environment};
 use tokio::time::{Instant, sleep};
 
 use crate::cpu::Used;
@@ -21,6 +21,15 @@ pub(crate) const ROOM: &str = "max_bytes = \"4GiB\"";
 pub(crate) const DECIDES: &str = "decide";
 /// The guest that emits an event for each.
 pub(crate) const EMITS: &str = "emit_one";
+
+/// A new one with the streams of a host.
+pub(crate) async fn broker() -> Result<Broker> {
+    let broker = Broker::start().await?;
+    let mut host = Setup::new(broker.url()).events(ROOM).start().await?;
+    host.stop().await?;
+    host.hush();
+    Ok(broker)
+}
 
 /// How a plug-in runs.
 #[derive(Clone, Copy, PartialEq, Eq)]

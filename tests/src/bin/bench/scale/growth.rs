@@ -9,7 +9,7 @@ use sluicegate_tests::wait::until_every;
 use sluicegate_tests::{Broker, Host, Setup};
 
 use super::progress::watch;
-use super::{LOOK, Plan, decides, provision, start, stop, stored};
+use super::{LOOK, Plan, decides, start, stop, stored};
 use crate::backlog::{Events, KEYS};
 use crate::report::Row;
 use crate::worked::{self, DECIDES, Mode, ROOM, Subject};
@@ -94,8 +94,7 @@ async fn hosts(plan: &Plan) -> Result<Vec<Row>> {
 
 /// The rate of so many hosts together, on a backlog that came when each had its partitions.
 async fn shared(plan: &Plan, count: usize) -> Result<f64> {
-    let broker = Broker::start().await?;
-    provision(&broker).await?;
+    let broker = worked::broker().await?;
     let mut hosts = Vec::new();
     for number in 1..=count {
         hosts.push(host(&broker, &format!("host-{number}"), DECIDES, SHARED)?);

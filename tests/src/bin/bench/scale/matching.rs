@@ -8,14 +8,15 @@ use async_nats::jetstream;
 use futures_util::TryStreamExt;
 use sluicegate_tests::metrics::Metrics;
 use sluicegate_tests::{Broker, Host, Setup};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::sleep;
 
 use super::progress::watch;
-use super::{Plan, decides, provision, start, stop, stored};
+use super::{Plan, decides, start, stop, stored};
 use crate::backlog::{Events, KEYS, message};
+use crate::delay::{self, Load};
 use crate::ledger::Js;
 use crate::report::{Row, Target};
-use crate::worked::ROOM;
+use crate::worked::{self, ROOM};
 
 /// So many plug-ins match every event, in one backlog after the other.
 const MATCHING: [usize; 3] = [1, 5, 20];
@@ -79,8 +80,7 @@ async fn backlogs(plan: &Plan) -> Result<Vec<Row>> {
 
 /// The most of them, when they have caught up and events come one by one.
 async fn live(plan: &Plan) -> Result<Vec<Row>> {
-    let broker = Broker::start().await?;
-    provision(&broker).await?;
+    let broker = worked::broker().await?;
     let jetstream = broker.jetstream().await?;
     let most = MATCHING.last().copied().unwrap_or_default();
     let Crowd { plugins, mut host } = Crowd::of(&broker, most, 1)?;
@@ -95,29 +95,28 @@ async fn live(plan: &Plan) -> Result<Vec<Row>> {
     }
     sleep(SETTLES).await;
     let (sent, metrics) = (delivered(&jetstream).await?, host.metrics().await?);
-    let count = (plan.live.as_secs_f64() * RATE) as u64;
-    publish(&jetstream, before, count).await?;
+    let load = Load {
+        rate: RATE,
+        time: plan.live,
+        first: before,
+        message: &message,
+    };
+    load.send(&jetstream, delay::soon()).await?;
     for plugin in &plugins {
         host.settled(plugin, 60).await?;
     }
-    let events = count as f64;
+    let events = load.count() as f64;
     let now = delivered(&jetstream).await?;
     let new = |(name, count): (&String, &u64)| count - sent.get(name).copied().unwrap_or(0);
     let read = now.iter().map(new).sum::<u64>() as f64 / events;
     println!("{most} plug-ins match, {RATE:.0} events/s: {read:.2} messages an event");
     let what = |who: &str| format!("{most} plug-ins match: messages read of an event, by {who}");
-    let mut rows =
-        vec![Row::new(what("the broker"), read, "messages").with_target(Target::AtMost(READS))];
-    let after = host.metrics().await?;
-    if after.has(METRIC) {
-        let read = |metrics: &Metrics| metrics.sum(METRIC, &[]);
-        let read = (read(&after)? - read(&metrics)?) / events;
-        rows.push(Row::new(what("the host"), read, "messages").with_target(Target::AtMost(READS)));
-    } else {
-        println!("this host does not count what it reads: there is no {METRIC}");
-    }
+    let said = |metrics: &Metrics| metrics.sum(METRIC, &[]);
+    let said = (said(&host.metrics().await?)? - said(&metrics)?) / events;
     stop(&mut host).await?;
-    Ok(rows)
+    let rows = [(what("the broker"), read), (what("the host"), said)];
+    let row = |(name, read)| Row::new(name, read, "messages").with_target(Target::AtMost(READS));
+    Ok(rows.map(row).into())
 }
 
 /// How many messages each consumer of the event store was sent so far.
@@ -128,20 +127,6 @@ async fn delivered(jetstream: &Js) -> Result<BTreeMap<String, u64>> {
         .into_iter()
         .map(|info| (info.name, info.delivered.consumer_sequence));
     Ok(sent.collect())
-}
-
-/// Publishes `count` events from number `first` on, one at a time.
-async fn publish(jetstream: &Js, first: u64, count: u64) -> Result<()> {
-    let (client, begun) = (jetstream.client(), Instant::now());
-    for number in 0..count {
-        sleep_until(begun + Duration::from_secs_f64(number as f64 / RATE)).await;
-        let message = message(first + number);
-        client
-            .publish_with_headers(message.subject, message.headers, message.body)
-            .await?;
-    }
-    client.flush().await?;
-    Ok(())
 }
 
 impl Crowd {
