@@ -21,13 +21,15 @@ use crate::wait::until;
 /// Where the guests' outputs are, in `EVENTS`.
 pub const ECHOES: &str = "d365.custom.test.business.echo.raised.*";
 /// The same in `LEDGER`, before the broker carried them over.
-const ECHOES_IN_LEDGER: &str = "ledger.out.custom.test.business.echo.raised.*";
+pub const ECHOES_IN_LEDGER: &str = "ledger.out.custom.test.business.echo.raised.*";
 
 /// One stored message.
 #[derive(Debug, Clone)]
 pub struct Stored {
     /// Its sequence in the stream that was read.
     pub sequence: u64,
+    /// When it was stored, by the broker's clock, in nanoseconds since 1970.
+    pub at: i128,
     /// Its subject.
     pub subject: String,
     /// Its headers.
@@ -143,12 +145,10 @@ pub async fn stored(jetstream: &JetStream, stream: &str, filter: &str) -> Result
         let before = found.len();
         while let Some(message) = batch.next().await {
             let message = message.map_err(|error| anyhow::anyhow!("reading {stream}: {error}"))?;
-            let sequence = message
-                .info()
-                .map_err(|error| anyhow::anyhow!("{error}"))?
-                .stream_sequence;
+            let info = message.info().map_err(|error| anyhow::anyhow!("{error}"))?;
             found.push(Stored {
-                sequence,
+                sequence: info.stream_sequence,
+                at: info.published.unix_timestamp_nanos(),
                 subject: message.subject.to_string(),
                 headers: message.headers.clone().unwrap_or_default(),
                 body: message.payload.clone(),
@@ -174,6 +174,7 @@ pub async fn named(jetstream: &JetStream, told: &Value) -> Result<Stored> {
     let message = message.with_context(|| format!("no message {sequence}, though {told}"))?;
     Ok(Stored {
         sequence: message.sequence,
+        at: message.time.unix_timestamp_nanos(),
         subject: message.subject.to_string(),
         headers: message.headers,
         body: message.payload,

@@ -4,7 +4,7 @@
 //! which the input should have left: a host that stalls cannot hide it.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
@@ -19,9 +19,11 @@ use crate::backlog::id;
 use crate::ledger::Js;
 
 /// Microseconds up to a minute, to three digits.
-const LONGEST: u64 = 60_000_000;
+pub(crate) const LONGEST: u64 = 60_000_000;
 /// After the last input.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Where the broker says what it has carried a message over from.
+const SOURCE: &str = "Nats-Stream-Source";
 /// Inputs of the first part do not count.
 const WARM_UP: Duration = Duration::from_secs(2);
 
@@ -83,6 +85,20 @@ pub(crate) struct Seen {
     pub(crate) delay: Histogram<u64>,
     /// How much later than it should each input was sent.
     pub(crate) late: Histogram<u64>,
+    /// All that counted, in the order in which they came.
+    pub(crate) arrivals: Vec<Arrival>,
+}
+
+/// An output that was read; moments are nanoseconds since 1970.
+pub(crate) struct Arrival {
+    pub(crate) input: String,
+    /// When the input should have left.
+    pub(crate) due: i128,
+    /// Where the broker has carried it over from: `<stream> <sequence> …`.
+    pub(crate) source: String,
+    /// When it was stored in `EVENTS`.
+    pub(crate) stored: i128,
+    pub(crate) read: i128,
 }
 
 #[derive(Deserialize)]
@@ -94,6 +110,7 @@ struct Echo {
 pub(crate) async fn measure(jetstream: &Js, load: &Load<'_>) -> Result<Seen> {
     let (count, warm) = (load.count(), load.warm());
     let start = soon();
+    let start_at = nanos(SystemTime::now() + (start - Instant::now()))?;
     let consumer = jetstream
         .get_stream("EVENTS")
         .await?
@@ -108,6 +125,7 @@ pub(crate) async fn measure(jetstream: &Js, load: &Load<'_>) -> Result<Seen> {
     let mut outputs = consumer.messages().await?;
     let reading = async {
         let mut delay = Histogram::new_with_bounds(1, LONGEST, 3)?;
+        let mut arrivals = Vec::new();
         let mut open: HashMap<String, u64> = (0..count)
             .map(|number| (id(load.first + number), number))
             .collect();
@@ -123,14 +141,34 @@ pub(crate) async fn measure(jetstream: &Js, load: &Load<'_>) -> Result<Seen> {
             let number = open.remove(&echo.input);
             let number = number.with_context(|| format!("{} came twice", echo.input))?;
             if warm <= number {
-                delay.saturating_record(micros(load.due(start, number).elapsed()));
+                let due = load.due(start, number);
+                delay.saturating_record(micros(due.elapsed()));
+                let info = output.info().map_err(|error| anyhow!("{error}"))?;
+                let stored = info.published.unix_timestamp_nanos();
+                let source = output.headers.as_ref();
+                let source = source.and_then(|headers| headers.get(SOURCE));
+                arrivals.push(Arrival {
+                    input: echo.input,
+                    due: start_at + i128::try_from((due - start).as_nanos())?,
+                    source: source.map_or_else(String::new, ToString::to_string),
+                    stored,
+                    read: nanos(SystemTime::now())?,
+                });
             }
         }
-        anyhow::Ok(delay)
+        anyhow::Ok((delay, arrivals))
     };
-    let (late, delay) = tokio::try_join!(load.send(jetstream, start), reading)?;
+    let (late, (delay, arrivals)) = tokio::try_join!(load.send(jetstream, start), reading)?;
     ensure!(delay.len() == count - warm, "an output is missing");
-    Ok(Seen { delay, late })
+    Ok(Seen {
+        delay,
+        late,
+        arrivals,
+    })
+}
+
+fn nanos(time: SystemTime) -> Result<i128> {
+    Ok(i128::try_from(time.duration_since(UNIX_EPOCH)?.as_nanos())?)
 }
 
 fn micros(time: Duration) -> u64 {

@@ -16,6 +16,7 @@ use crate::ledger::Js;
 use crate::machine::Machine;
 use crate::peer::Consumer;
 use crate::report::{self, PERCENTILES, Percentiles, Report, Row, Target};
+use crate::steps::Steps;
 use crate::worked::{self, DECIDES, EMITS, Mode, Subject};
 
 /// How much is measured.
@@ -183,9 +184,9 @@ impl Arm {
             first: 0,
             message: &message,
         };
-        let mut runs = Vec::new();
+        let (mut runs, mut steps) = (Vec::new(), Steps::new()?);
         for pair in 1..=plan.pairs {
-            let ours = self.ours(&load).await.context("the host")?;
+            let ours = self.ours(&load, &mut steps).await.context("the host")?;
             let native = self.native(&load).await.context("the consumer")?;
             println!(
                 "{name}, pair {pair} of {}: p50 {:.3} and {:.3} ms, p99 {:.2} and {:.2} ms",
@@ -198,10 +199,13 @@ impl Arm {
             let row = Row::added(format!("  added, {what}"), &column(&runs, index), "ms");
             rows.push(row.with_target(Target::AtMost(target)));
         }
+        if self.emits() {
+            rows.extend(steps.rows());
+        }
         Ok(rows)
     }
 
-    async fn ours(&self, load: &Load<'_>) -> Result<Percentiles> {
+    async fn ours(&self, load: &Load<'_>, steps: &mut Steps) -> Result<Percentiles> {
         let broker = Broker::start().await?;
         let Subject { plugin, mut host } = self.subject(&broker, 0)?;
         host.start().await?;
@@ -214,6 +218,7 @@ impl Arm {
                 let seen = delay::measure(&jetstream, load).await?;
                 host.stop().await?;
                 host.hush();
+                steps.add(&jetstream, &seen.arrivals).await?;
                 return Ok(report::percentiles(&seen.delay, &seen.late));
             }
         };

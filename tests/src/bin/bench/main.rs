@@ -23,6 +23,7 @@ mod peer;
 mod report;
 mod scale;
 mod sluice;
+mod steps;
 mod store;
 mod typed;
 mod worked;
