@@ -60,11 +60,14 @@ impl Position {
     /// it or written it down. What an earlier owner has read below it, and did not come again, is
     /// not in the store any more.
     pub fn read(&mut self, sequence: u64) -> bool {
-        let later = self.again.split_off(&sequence);
-        for gone in std::mem::replace(&mut self.again, later) {
-            self.open.remove(&gone);
+        while let Some(first) = self.again.first().copied()
+            && first <= sequence
+        {
+            self.again.remove(&first);
+            if first < sequence {
+                self.open.remove(&first);
+            }
         }
-        self.again.remove(&sequence);
         if sequence <= self.last {
             return self.open.contains(&sequence);
         }

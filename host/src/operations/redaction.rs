@@ -169,7 +169,12 @@ async fn event(
     let place = match known {
         Some(place) => place,
         None => {
-            let what = || broker(format!("the envelope of event {sequence} is not stored"));
+            let what = || {
+                broker(format!(
+                    "the envelope of event {sequence} is not stored, for which a full {EVENTS} \
+                     needs more room (events.max_bytes)"
+                ))
+            };
             let headers = envelope::of(&message, mark);
             let sent = context.publish_with_headers(message.subject.clone(), headers, Bytes::new());
             let ack = sent.await.map_err(|error| what()(error.to_string()))?;
