@@ -16,13 +16,14 @@ use sluicegate_tests::process::command;
 use sluicegate_tests::sluice::{Said, dlq, sluice_on};
 use sluicegate_tests::{Broker, Input, Setup, Source, Stage, environment, until, within};
 
+const WHY: &str = "asked by the person, § 17";
 const MARKER: &str = "Ada-Lovelace-1815";
 const FAILS_ONCE: &str = "[plugin.fail-by-data]\nmax_attempts = 1\n";
 /// Where the guests' inputs are.
 const INPUTS: &str = "d365.custom.test.record.>";
 
 async fn redact(broker: &Broker, more: &[&str]) -> Result<Said> {
-    let verb = ["events", "redact", "--why", "asked by the person"];
+    let verb = ["events", "redact", "--why", WHY];
     sluice_on(broker, &[&verb, more].concat()).await
 }
 
@@ -104,7 +105,7 @@ fn the_bytes_are_nowhere_and_the_envelope_is_there_once() -> Result<()> {
             ensure!(envelope.attribute("id")? == input.id, "{envelope:?}");
             ensure!(envelope.subject == input.message.subject, "{envelope:?}");
             let why = envelope.header("Sluice-Redacted-Why")?;
-            ensure!(why == "asked by the person", "{envelope:?}");
+            ensure!(why == WHY, "{envelope:?}");
             let (kept, came) = (
                 envelope.original_headers(),
                 sluicegate_tests::outputs::original_headers(&input.message.headers),
@@ -209,6 +210,29 @@ fn what_a_plug_in_has_still_to_handle_is_not_redacted_unless_it_is_said() -> Res
         let outputs = stage.last_echoes("emit-one").await?;
         Verdict::on(&inputs, &outputs).clean()?;
         ensure!(dead_letters(&stage.jetstream).await?.is_empty());
+        Ok(())
+    })
+}
+
+#[test]
+fn what_a_plug_in_leaves_out_by_its_type_counts_as_handled_soon() -> Result<()> {
+    within(120, async {
+        let broker = Broker::start().await?;
+        let component = std::fs::read(environment::guest("ok")?)?;
+        let subjects = "subjects = [";
+        let types = format!("types = [\"d365.fno.*\"]\n{subjects}");
+        let manifest = manifest(&component)?.replace(subjects, &types);
+        let component = with_manifest(&component, &manifest)?;
+        let setup = Setup::new(broker.url()).file("ok.wasm", component);
+        let stage = Stage::of(broker, setup).await?;
+        publish(&stage.jetstream, &series("ada", 3)).await?;
+        until("the ledger to hear of it", 60, async || {
+            let said = redact(&stage.broker, &["--key", "ada", "--yes"]).await?;
+            ensure!(said.code == Some(0), "{}", said.stderr);
+            Ok(())
+        })
+        .await?;
+        ensure!(envelopes(&stage, INPUTS).await?.len() == 3);
         Ok(())
     })
 }
@@ -392,7 +416,7 @@ fn it_stands_in_the_audit_and_in_every_history() -> Result<()> {
         let deed = |member: &str, value: Value| {
             deeds.iter().any(|deed| {
                 deed.get("action") == Some(&json!("redact"))
-                    && deed.pointer("/detail/why") == Some(&json!("asked by the person"))
+                    && deed.pointer("/detail/why") == Some(&json!(WHY))
                     && deed.pointer(member) == Some(&value)
             })
         };
@@ -404,7 +428,7 @@ fn it_stands_in_the_audit_and_in_every_history() -> Result<()> {
         let (number, place) = (first.to_string(), place.to_string());
         let shown = sluice_on(&stage.broker, &["events", "show", &number]).await?;
         let shown = shown.ok()?;
-        for part in ["was redacted by", "asked by the person", &place] {
+        for part in ["was redacted by", WHY, &place] {
             ensure!(shown.stderr.contains(part), "{part}: {}", shown.stderr);
         }
         ensure!(shown.stdout.contains("id: ada-0"), "{}", shown.stdout);
@@ -449,7 +473,7 @@ fn it_stands_in_the_audit_and_in_every_history() -> Result<()> {
         );
         let (status, page) = stage.host.admin(&format!("/events/{number}")).await?;
         ensure!(status == 200, "{status}: {page}");
-        for part in ["Its data was redacted", "asked by the person", "ada-0"] {
+        for part in ["Its data was redacted", WHY, "ada-0"] {
             ensure!(page.contains(part), "{part} is not on the page: {page}");
         }
         let (_, page) = stage.host.admin("/events?key=ada").await?;
