@@ -16,8 +16,10 @@ use crate::journal;
 use crate::leases;
 use crate::operations::audit;
 
+pub use self::deleting::{How, delete};
 pub use self::reading::{ReadError, read, read_all};
 
+mod deleting;
 mod reading;
 
 /// The event store.

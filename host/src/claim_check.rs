@@ -112,22 +112,46 @@ pub async fn get(context: &Context, name: &str) -> Result<Option<Bytes>, Error> 
     Ok(Some(body.into()))
 }
 
-/// Puts the body back into a message that was read, if that was taken out. One that is not
-/// in the object store any more stays out, and the message does not decode.
+/// Has the broker overwrite a body; gives whether it was there.
+///
+/// # Errors
+/// [`Error::Store`]; what is left of it is erased by another call.
+pub async fn erase(context: &Context, name: &str) -> Result<bool, Error> {
+    let store = objects::open(context, BUCKET).await.map_err(store_error)?;
+    let erased = objects::erase(context, &store, BUCKET, name).await;
+    erased.map_err(store_error)
+}
+
+/// Whether a body is there.
+///
+/// # Errors
+/// [`Error::Store`].
+pub async fn is_there(context: &Context, name: &str) -> Result<bool, Error> {
+    let store = objects::open(context, BUCKET).await.map_err(store_error)?;
+    match store.info(name).await {
+        Ok(info) => Ok(!info.deleted),
+        Err(error) if error.kind() == InfoErrorKind::NotFound => Ok(false),
+        Err(error) => Err(store_error(error)),
+    }
+}
+
+/// Puts the body back into a message that was read, if that was taken out; gives whether the
+/// message is whole now. A body that is not in the object store any more stays out, and the
+/// message does not decode.
 ///
 /// # Errors
 /// [`Error`]: nothing is known about the body.
-pub async fn redeem(context: &Context, delivery: &mut Delivery) -> Result<(), Error> {
+pub async fn redeem(context: &Context, delivery: &mut Delivery) -> Result<bool, Error> {
     let Some(name) = delivery.headers.as_ref().and_then(taken_out) else {
-        return Ok(());
+        return Ok(true);
     };
     if !delivery.payload.is_empty() {
-        return Ok(());
+        return Ok(true);
     }
-    if let Some(body) = get(context, name).await? {
-        delivery.payload = body;
-    }
-    Ok(())
+    let body = get(context, name).await?;
+    let is_there = body.is_some();
+    delivery.payload = body.unwrap_or_default();
+    Ok(is_there)
 }
 
 /// The object that holds a message's body, by its headers.

@@ -71,7 +71,7 @@ enum Verb {
     Verify(sign::Verify),
     /// Run a plug-in on events, without a broker.
     Test(test::Args),
-    /// The event store: show, tail.
+    /// The event store: show, find, tail, redact.
     #[command(subcommand)]
     Events(events::Verb),
     /// The newest events, one line each: `events tail`.
@@ -100,7 +100,7 @@ enum Verb {
     Completions(completions::Args),
     /// Write manual pages, one for each verb.
     Man(man::Args),
-    /// Who deployed, paused, replayed, edited, discarded what.
+    /// Who deployed, paused, replayed, edited, discarded, redacted what.
     Audit(audit::Args),
     /// What `run` starts for each component that it has not compiled before.
     #[command(name = compiler::VERB, hide = true)]

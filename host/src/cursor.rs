@@ -20,8 +20,8 @@ use self::lean::{Lean, MANY};
 use self::reader::{Broken, Reader};
 use self::tail::Member;
 pub use self::tail::{Tail, Ticket};
-use crate::claim_check;
 use crate::delivery::Delivery;
+use crate::redacted;
 
 mod cover;
 mod lean;
@@ -29,7 +29,7 @@ mod lookup;
 mod reader;
 mod tail;
 
-pub use self::lookup::{load, quiet_up_to};
+pub use self::lookup::{Found, load, quiet_up_to};
 
 /// How many messages are given out at once, if so many are there,
 const CHUNK: usize = 64;
@@ -281,13 +281,18 @@ impl Cursor {
             self.unread.behind.store(behind, Ordering::Relaxed);
             // A consumer that was made anew may repeat what was given out.
             if self.last < delivery.sequence {
-                let redeemed = claim_check::redeem(&self.source.context, &mut delivery).await;
-                redeemed.map_err(|error| Broken::Client(error.to_string()))?;
+                let is_there = lookup::redeem(&self.source.context, &mut delivery).await;
+                let is_there = is_there.map_err(Broken::Client)?;
                 self.last = delivery.sequence;
                 if behind == 0 {
                     self.caught_up();
                 }
-                return Ok(Some(Read::Delivery(Arc::new(delivery))));
+                if is_there {
+                    return Ok(Some(Read::Delivery(Arc::new(delivery))));
+                }
+                if self.joins {
+                    return Ok(None);
+                }
             }
         }
     }
@@ -332,15 +337,18 @@ impl Cursor {
     }
 
     /// Begins to read, where something is there to be read or it may not join the tail. Gives what
-    /// left the store before it was read.
+    /// left the store before it was read, unless it was redacted.
     async fn opened(&mut self) -> Result<Option<Read>, Broken> {
         let (events, subjects) = (&self.source.events, &self.source.subjects);
         let bounds = reader::bounds(events).await?;
         let from = self.last + 1;
         if from < bounds.first {
+            let lost = redacted::lost(&self.source.context, from, bounds.first - 1).await;
+            let lost = lost.map_err(|error| Broken::Client(error.to_string()))?;
             self.last = bounds.first - 1;
-            let to = self.last;
-            return Ok(Some(Read::Lost { from, to }));
+            if let Some((from, to)) = lost {
+                return Ok(Some(Read::Lost { from, to }));
+            }
         }
         if bounds.last <= self.last && self.may_join() {
             self.has_all_up_to(self.last);

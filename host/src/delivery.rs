@@ -23,6 +23,8 @@ pub struct Delivery {
     pub payload: Bytes,
     /// Unix nanoseconds at which the store took it.
     pub stored: u64,
+    /// It is the envelope of an event that was redacted.
+    pub is_envelope: bool,
     /// Made by whoever asks first.
     pub decoded: OnceLock<Result<Decoded, decode::Error>>,
 }

@@ -114,7 +114,7 @@ impl Ledger {
         self.staging.accept(settled, reads, writes, now)
     }
 
-    /// Closes an event that was finished before.
+    /// Closes an event that was finished before, or is not to be handled any more.
     pub fn duplicate(&self, sequence: u64, written_down: bool) {
         let settled = self.closing(sequence, written_down);
         self.staging.settle(settled, clock::unix_millis());

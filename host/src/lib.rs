@@ -16,6 +16,7 @@ pub mod http_binding;
 pub mod cursor;
 
 pub mod claim_check;
+pub mod redacted;
 
 pub mod decode;
 pub mod delivery;

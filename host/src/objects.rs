@@ -1,8 +1,17 @@
 //! Takes bytes with a name, gives them to an object store of the broker, and back.
 
+use std::ops::ControlFlow;
+
 use async_nats::jetstream::Context;
-use async_nats::jetstream::object_store::{Config, GetErrorKind, ObjectMetadata, ObjectStore};
+use async_nats::jetstream::consumer::{DeliverPolicy, pull};
+use async_nats::jetstream::object_store::{
+    Config, GetErrorKind, InfoErrorKind, ObjectMetadata, ObjectStore,
+};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE;
 use tokio::io::AsyncReadExt as _;
+
+use crate::broker::{How, delete, read};
 
 /// Largest piece in one message, in bytes.
 const CHUNK: usize = 128 << 10;
@@ -69,4 +78,46 @@ pub async fn get(store: &ObjectStore, name: &str) -> Result<Option<Vec<u8>>, Err
     let mut bytes = Vec::with_capacity(object.info().size);
     object.read_to_end(&mut bytes).await.map_err(failed)?;
     Ok(Some(bytes))
+}
+
+/// Has the broker overwrite what has this name, the pieces first, so that another call finds what
+/// this one has left; gives whether it was there.
+///
+/// # Errors
+/// When the broker does not do it.
+pub async fn erase(
+    context: &Context,
+    store: &ObjectStore,
+    bucket: &str,
+    name: &str,
+) -> Result<bool, Error> {
+    let info = match store.info(name).await {
+        Ok(info) => info,
+        Err(error) if error.kind() == InfoErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(failed(error)),
+    };
+    let stream_name = format!("OBJ_{bucket}");
+    let stream = context.get_stream(&stream_name).await.map_err(failed)?;
+    let pieces = format!("$O.{bucket}.C.{}", info.nuid);
+    let meta = format!("$O.{bucket}.M.{}", URL_SAFE.encode(name));
+    for subject in [pieces, meta] {
+        let what = pull::Config {
+            filter_subject: subject,
+            deliver_policy: DeliverPolicy::All,
+            headers_only: true,
+            ..pull::Config::default()
+        };
+        let mut places = Vec::new();
+        read(&stream, what, |message| {
+            places.extend(message.info().ok().map(|info| info.stream_sequence));
+            ControlFlow::Continue(())
+        })
+        .await
+        .map_err(failed)?;
+        for place in places {
+            let erased = delete(context, &stream_name, place, How::Erase).await;
+            erased.map_err(failed)?;
+        }
+    }
+    Ok(true)
 }

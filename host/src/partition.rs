@@ -39,6 +39,7 @@ mod housekeeping;
 mod loading;
 mod parts;
 mod pressure;
+mod redacting;
 mod renewing;
 mod trying;
 
@@ -226,6 +227,9 @@ impl Partition {
             .fetch_max(delivery.published(), Ordering::Relaxed);
         self.resume_below(delivery.sequence);
         let sequence = delivery.sequence;
+        if delivery.is_envelope {
+            return self.pass_over(&delivery);
+        }
         let written = self.waiting.remove(&sequence);
         if let Some(retry) = &written
             && (retry.blocked || retry.replay.is_some())

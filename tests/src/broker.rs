@@ -122,6 +122,40 @@ impl Broker {
         }
     }
 
+    /// SIGTERM, and waits for the end.
+    ///
+    /// # Errors
+    /// When it does not run, or does not end in 20 s.
+    pub async fn stop(&mut self) -> Result<()> {
+        let mut process = self.process.take().context("the broker does not run")?;
+        process.terminate()?;
+        process.wait(20).await.map(drop)
+    }
+
+    /// The files of its store that hold these bytes.
+    ///
+    /// # Errors
+    /// When one cannot be read.
+    pub fn files_with(&self, bytes: &[u8]) -> Result<Vec<PathBuf>> {
+        let mut folders = vec![self.folder.path().join("store")];
+        let mut found = Vec::new();
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder)? {
+                let path = entry?.path();
+                if path.is_dir() {
+                    folders.push(path);
+                    continue;
+                }
+                // One that has gone meanwhile holds nothing.
+                let content = std::fs::read(&path).unwrap_or_default();
+                if content.windows(bytes.len()).any(|window| window == bytes) {
+                    found.push(path);
+                }
+            }
+        }
+        Ok(found)
+    }
+
     /// SIGSTOP: it accepts connections still, for the kernel does, and answers nothing.
     ///
     /// # Errors

@@ -1,10 +1,11 @@
-//! `sluice events`: takes a place in the event store, shows what stands there.
+//! `sluice events`: takes a place in the event store, shows what stands there, or erases it.
 
 use std::process::ExitCode;
 
 use clap::Subcommand;
 
 mod find;
+mod redact;
 mod show;
 mod story;
 mod tail;
@@ -20,6 +21,8 @@ pub(super) enum Verb {
     Find(find::Args),
     /// The newest events, one line each, oldest first.
     Tail(tail::Args),
+    /// Erase the data of events, wherever the broker keeps it; their envelopes stay.
+    Redact(redact::Args),
 }
 
 pub(super) async fn run(verb: Verb) -> anyhow::Result<ExitCode> {
@@ -27,5 +30,6 @@ pub(super) async fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Show(args) => show::run(args).await,
         Verb::Find(args) => find::run(args).await,
         Verb::Tail(args) => tail::run(args).await,
+        Verb::Redact(args) => redact::run(args).await,
     }
 }

@@ -142,7 +142,7 @@ fn table(rows: &[Row]) -> Markup {
             tbody { @for row in rows { tr {
                 td.number { a href={ "/events/" (row.sequence) } { (row.sequence) } }
                 td { (time(&row.stored)) }
-                td { (row.event_type) @if row.subject.starts_with(REPLAY_PREFIX) { " " span.badge { "sent again" } } }
+                td { (row.event_type) @if row.subject.starts_with(REPLAY_PREFIX) { " " span.badge { "sent again" } } @if row.redacted.is_some() { " " span.badge { "redacted" } } }
                 td { a href={ "/events?" (query(&[("key", &row.key)])) } { (row.key) } }
                 td.id { (row.id) }
                 td.id { @if !row.correlation.is_empty() {

@@ -35,6 +35,10 @@ fn draw(page: &Page, stored: &Stored, story: &Story) -> Markup {
     html! {
         p.crumbs { a href="/events" { "Events" } " › " (stored.sequence) }
         h1 { (title) }
+        @if let Some(mark) = &stored.redacted { section.notice { p {
+            "Its data was redacted on " (time(&mark.at)) " by " (mark.by) ": " (mark.why) ". It stood as "
+            (mark.sequence) ", stored " (time(&mark.stored)) "; this is its envelope."
+        } } }
         (facts(stored, story))
         h2 { "What happened" }
         ol.story {
@@ -126,7 +130,7 @@ fn attempt(stored: &Stored, told: &Told) -> Markup {
                 ", attempt " (attempt.attempt) " on " (told.host) ": "
                 span.badge.bad[!is_well] { (attempt.ended.name()) }
                 " after " (duration(Some(Duration::from_micros(attempt.micros))))
-                @if attempt.sequence != stored.sequence { " (sent again as " (attempt.sequence) ")" }
+                @if attempt.sequence != stored.origin() { " (sent again as " (attempt.sequence) ")" }
             }
             @if !attempt.error.is_empty() { pre.error { (attempt.error) } }
             @if !attempt.lines.is_empty() {

@@ -12,6 +12,7 @@ use async_nats::jetstream::stream::Stream;
 use futures_util::{FutureExt, StreamExt};
 
 use crate::delivery::Delivery;
+use crate::redacted;
 
 /// How many messages the server may send ahead.
 const BATCH: usize = 1_000;
@@ -181,6 +182,7 @@ impl Reader {
         let delivery = Delivery {
             sequence,
             subject: message.subject.into_string(),
+            is_envelope: redacted::is_envelope(message.headers.as_ref()),
             headers: message.headers,
             payload: message.payload,
             stored,

@@ -227,8 +227,8 @@ impl Reading {
         broken
     }
 
-    /// Whether the message is whole. What the object store does not give in time is waited for by
-    /// those whom it concerns.
+    /// Whether the message is whole. What the object store does not give, or not in time, is for
+    /// those to see to whom it concerns.
     async fn redeem(&self, delivery: &mut Delivery) -> bool {
         let is_out = delivery.headers.as_ref().and_then(claim_check::taken_out);
         if is_out.is_none() || !self.tail.0.members.lock().is_wanted(&delivery.subject) {
@@ -238,7 +238,7 @@ impl Reading {
             REDEEMED_WITHIN,
             claim_check::redeem(&self.context, delivery),
         );
-        matches!(redeemed.await, Ok(Ok(())))
+        matches!(redeemed.await, Ok(Ok(true)))
     }
 
     /// Where nothing has come that concerns anybody here, the position is the end of the store.

@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 pub struct Position {
     last: u64,
     open: BTreeSet<u64>,
+    /// The open ones that an earlier owner has read, and this one not yet.
+    again: BTreeSet<u64>,
 }
 
 /// The form in which a position is kept: open sequences above the floor as run lengths.
@@ -30,7 +32,7 @@ impl Position {
     pub fn at(floor: u64) -> Self {
         Self {
             last: floor,
-            open: BTreeSet::new(),
+            ..Self::default()
         }
     }
 
@@ -44,14 +46,28 @@ impl Position {
         self.last
     }
 
+    /// Whether a sequence is finished, or written down in the ledger.
+    pub fn passed(&self, sequence: u64) -> bool {
+        sequence <= self.last && !self.open.contains(&sequence)
+    }
+
     /// How many sequences are open.
     pub fn open(&self) -> usize {
         self.open.len()
     }
 
     /// A sequence was read and is to be handled. False when an earlier owner has finished
-    /// it or written it down.
+    /// it or written it down. What an earlier owner has read below it, and did not come again, is
+    /// not in the store any more.
     pub fn read(&mut self, sequence: u64) -> bool {
+        while let Some(first) = self.again.first().copied()
+            && first <= sequence
+        {
+            self.again.remove(&first);
+            if first < sequence {
+                self.open.remove(&first);
+            }
+        }
         if sequence <= self.last {
             return self.open.contains(&sequence);
         }
@@ -72,7 +88,9 @@ impl Position {
 
     /// These sequences left the store before they were read.
     pub fn lose(&mut self, from: u64, to: u64) {
-        self.open.retain(|sequence| !(from..=to).contains(sequence));
+        for sequences in [&mut self.open, &mut self.again] {
+            sequences.retain(|sequence| !(from..=to).contains(sequence));
+        }
         self.skip_to(to);
     }
 
@@ -113,6 +131,7 @@ impl Position {
         }
         Self {
             last: packed.last,
+            again: open.clone(),
             open,
         }
     }
@@ -157,6 +176,26 @@ mod tests {
     }
 
     #[test]
+    fn what_does_not_come_again_does_not_hold_the_floor() {
+        let mut position = Position::at(0);
+        for sequence in 1..=6 {
+            position.read(sequence);
+        }
+        position.close(3);
+        let mut again = Position::unpack(&position.pack());
+        // 1 and 4 have been erased meanwhile.
+        let read: Vec<u64> = [2, 3, 5, 6]
+            .into_iter()
+            .filter(|s| again.read(*s))
+            .collect();
+        assert_eq!(read, [2, 5, 6]);
+        assert_eq!(again.floor(), 1);
+        again.close(2);
+        assert_eq!(again.floor(), 4);
+        assert!(again.passed(4) && !again.passed(5) && !again.passed(7));
+    }
+
+    #[test]
     fn what_left_the_store_does_not_hold_the_floor() {
         let mut position = Position::at(10);
         position.read(12);
@@ -182,7 +221,7 @@ mod tests {
                     position.close(sequence);
                 }
             }
-            prop_assert_eq!(Position::unpack(&position.pack()), position);
+            prop_assert_eq!(Position::unpack(&position.pack()).pack(), position.pack());
         }
     }
 }

@@ -59,6 +59,8 @@ pub struct Writer {
     last_sent: Option<Instant>,
     /// The position has moved without a delivery to settle.
     moved: bool,
+    /// The highest sequence that the ledger knows to have been read.
+    written: u64,
 }
 
 impl Writer {
@@ -79,6 +81,7 @@ impl Writer {
             owner,
             number: 0,
             log,
+            written: position.last(),
             position,
             grouping,
             settling,
@@ -96,8 +99,9 @@ impl Writer {
 
     /// Everything up to this sequence is known not to concern the plug-in.
     pub fn skip_to(&mut self, sequence: u64) {
-        self.moved |= self.position.last() < sequence;
         self.position.skip_to(sequence);
+        // Those too that were read and did not concern it: nothing of them was to be settled.
+        self.moved |= self.written < self.position.last();
     }
 
     /// Nothing waits and nothing is under way.
@@ -138,6 +142,7 @@ impl Writer {
             self.position.close(sequence);
         }
         self.number += 1;
+        self.written = self.position.last();
         let entry = Entry {
             owner: self.owner,
             number: self.number,

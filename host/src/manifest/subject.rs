@@ -81,7 +81,7 @@ fn parse_slot(token: &str) -> Option<u8> {
 
 /// One subscription's filters for these slots: the slot's token takes each of them, or
 /// `*` for all 16.
-pub(super) fn concrete(subject: &str, slots: &[u8]) -> Vec<String> {
+pub(crate) fn concrete(subject: &str, slots: &[u8]) -> Vec<String> {
     if is_open(subject) {
         return vec![subject.to_owned()];
     }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Who;
-use crate::broker::{ReadError, read};
+use crate::broker::{ReadError, read, read_all};
 use crate::clock;
 
 /// The stream: one message an action, on `audit.<action>`.
@@ -34,7 +34,7 @@ pub struct Entry {
     #[serde(flatten)]
     pub who: Who,
     /// What: `deploy`, `canary`, `rollback`, `undeploy`, `pause`, `resume`, `replay`, `cancel`,
-    /// `edit`, `discard`, `unblock`.
+    /// `edit`, `discard`, `unblock`, `redact`.
     pub action: String,
     /// To what: a plug-in, a dead letter, a replay.
     pub target: String,
@@ -94,6 +94,22 @@ pub async fn record(
         ))
     })?;
     Ok(())
+}
+
+/// Every entry of one action, the oldest first.
+///
+/// # Errors
+/// When the stream is not there or cannot be read.
+pub async fn of(context: &Context, action: &str) -> Result<Vec<Entry>, ReadError> {
+    let stream = context.get_stream(STREAM).await;
+    let stream = stream.map_err(|error| ReadError::Consumer(error.to_string()))?;
+    let mut entries = Vec::new();
+    let subject = format!("{PREFIX}{action}");
+    read_all(&stream, &subject, DeliverPolicy::All, |message| {
+        entries.extend(serde_json::from_slice::<Entry>(&message.payload).ok());
+    })
+    .await?;
+    Ok(entries)
 }
 
 /// The last so many entries, the newest first.

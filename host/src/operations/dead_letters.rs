@@ -4,7 +4,6 @@ use async_nats::HeaderMap;
 use async_nats::jetstream::Context;
 use async_nats::jetstream::context::PublishAckFuture;
 use bytes::Bytes;
-use serde::Deserialize;
 use serde_json::json;
 use sluicegate_d365::slot;
 
@@ -12,7 +11,7 @@ use super::audit;
 use super::blocked::{self, let_go_on};
 use super::letters::{self, Letter};
 use super::who::Who;
-use crate::broker::{DEADLETTER, EVENTS};
+use crate::broker::{DEADLETTER, EVENTS, How, delete};
 use crate::claim_check;
 use crate::decode::{decode, is_structured};
 use crate::gateway::outgoing::GATEWAY;
@@ -24,8 +23,6 @@ mod again;
 
 /// What the facts and the broker's own headers may take beside a body.
 const HEADROOM: usize = 8 << 10;
-/// The broker has no message with this number.
-const NO_MESSAGE: [u64; 2] = [10037, 10057];
 
 /// Why nothing was done with a dead letter.
 #[derive(Debug, thiserror::Error)]
@@ -170,32 +167,14 @@ pub async fn discard(context: &Context, letter: &Letter) -> Result<Option<u64>, 
     Ok(told)
 }
 
-#[derive(Deserialize)]
-struct Deleted {
-    error: Option<Refusal>,
-}
-
-#[derive(Deserialize)]
-struct Refusal {
-    err_code: u64,
-    description: String,
-}
-
 /// Deletes the letter; gives whether it was there. Its bytes are not overwritten: that costs
 /// the broker 3 ms each.
 ///
 /// # Errors
 /// When the broker does not answer.
 pub async fn take_away(context: &Context, id: u64) -> Result<bool, Error> {
-    let wanted = json!({ "seq": id, "no_erase": true });
-    let subject = format!("STREAM.MSG.DELETE.{DEADLETTER}");
-    let answer: Result<Deleted, _> = context.request(subject, &wanted).await;
-    let answer = answer.map_err(|error| broker(TAKE_AWAY)(error.to_string()))?;
-    match answer.error {
-        None => Ok(true),
-        Some(refusal) if NO_MESSAGE.contains(&refusal.err_code) => Ok(false),
-        Some(refusal) => Err(broker(TAKE_AWAY)(refusal.description)),
-    }
+    let deleted = delete(context, DEADLETTER, id, How::Forget).await;
+    deleted.map_err(broker(TAKE_AWAY))
 }
 
 /// What is to be said of a body that an operator wants to give a letter.

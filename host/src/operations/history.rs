@@ -1,18 +1,31 @@
 //! Takes the event store, gives events: one, the newest, those that are looked for, and the story of one.
 
+use std::ops::ControlFlow;
+
 use async_nats::HeaderMap;
 use async_nats::jetstream::Context;
+use async_nats::jetstream::consumer::{DeliverPolicy, pull};
+use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::{RawMessageErrorKind, Stream};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 pub use self::search::{Found, Query, Row, search};
 pub use self::stored::Stored;
 pub use self::story::{Story, story};
-use crate::broker::{EVENTS, ReadError};
+use super::audit;
+use crate::broker::{EVENTS, ReadError, read};
+use crate::redacted::{self, Mark};
 
 pub mod find;
-mod search;
+pub(super) mod search;
 pub mod stored;
 mod story;
+
+/// Clocks of the broker and of who writes to the audit differ by less.
+const SKEW: time::Duration = time::Duration::minutes(1);
+/// Events behind a deed that are looked at for an envelope.
+const LOOKED_AT: usize = 250_000;
 
 /// Why events cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -47,18 +60,67 @@ pub async fn stream(context: &Context) -> Result<Stream, Error> {
     })
 }
 
-/// The event with this number.
+/// The event with this number; of one that was redacted, the envelope, which has another number.
 ///
 /// # Errors
 /// [`Error::None`], which says which numbers there are.
 pub async fn one(context: &Context, events: &Stream, sequence: u64) -> Result<Stored, Error> {
+    if let Some(message) = message(events, sequence).await? {
+        return Stored::read(context, message).await;
+    }
+    // A broker that no host of this version was connected to has no audit, and no envelopes.
+    let deeds = redacted::deeds(context).await.unwrap_or_default();
+    let of_it = |(_, deed): &&(audit::Entry, redacted::Deed)| deed.events.contains(&sequence);
+    let Some((entry, deed)) = deeds.iter().find(of_it) else {
+        return Err(Error::None(missing(events, sequence).await));
+    };
+    let envelope = match envelope(events, sequence, &entry.time).await? {
+        Some(place) => message(events, place).await?,
+        None => None,
+    };
+    match envelope {
+        Some(envelope) => Stored::read(context, envelope).await,
+        None => Err(Error::None(format!(
+            "{sequence} any more: it was redacted by {}, {}, on {} ({}), and its envelope is not \
+             in {EVENTS} either",
+            entry.who.name, entry.who.via, entry.time, deed.why
+        ))),
+    }
+}
+
+async fn message(events: &Stream, sequence: u64) -> Result<Option<StreamMessage>, Error> {
     match events.get_raw_message(sequence).await {
-        Ok(message) => Stored::read(context, message).await,
-        Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => {
-            Err(Error::None(missing(events, sequence).await))
-        }
+        Ok(message) => Ok(Some(message)),
+        Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
         Err(error) => Err(Error::Events(error.to_string())),
     }
+}
+
+/// Where the envelope of an event stands that was redacted at this time or later.
+async fn envelope(events: &Stream, sequence: u64, time: &str) -> Result<Option<u64>, Error> {
+    let start_time = OffsetDateTime::parse(time, &Rfc3339).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    let what = pull::Config {
+        deliver_policy: DeliverPolicy::ByStartTime {
+            start_time: start_time - SKEW,
+        },
+        headers_only: true,
+        ..pull::Config::default()
+    };
+    let (mut found, mut left) = (None, LOOKED_AT);
+    read(events, what, |message| {
+        let mark = message.headers.as_ref().and_then(Mark::read);
+        if mark.is_some_and(|mark| mark.sequence == sequence) {
+            found = message.info().ok().map(|info| info.stream_sequence);
+        }
+        left -= 1;
+        if found.is_some() || left == 0 {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    })
+    .await?;
+    Ok(found)
 }
 
 async fn missing(events: &Stream, sequence: u64) -> String {

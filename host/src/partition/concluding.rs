@@ -96,6 +96,13 @@ impl Partition {
         Some(held)
     }
 
+    /// The event is not to be handled any more, and nobody is to be told.
+    pub(super) fn finish_unhandled(&mut self, lane: LaneId) {
+        if let Some(held) = self.finish(lane) {
+            self.ledger.duplicate(held.sequence, held.written_down);
+        }
+    }
+
     /// `by` is the build that could not handle it.
     pub(super) fn finish_dead(
         &mut self,

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use super::Partition;
 use crate::clock;
-use crate::cursor;
-use crate::delivery::Delivery;
+use crate::cursor::{self, Found};
 use crate::held::Body;
 use crate::lane::LaneId;
 use crate::ledger::reason::Reason;
@@ -13,7 +12,7 @@ use crate::ledger::reason::Reason;
 /// A body that was read again by its sequence.
 pub(super) struct Loaded {
     lane: LaneId,
-    found: Result<Option<Delivery>, String>,
+    found: Result<Found, String>,
 }
 
 impl Partition {
@@ -33,7 +32,7 @@ impl Partition {
         let Loaded { lane, found } = loaded;
         let sequence = self.lanes.head(lane).map_or(0, |held| held.sequence);
         match found {
-            Ok(Some(delivery)) => {
+            Ok(Found::Message(delivery)) => {
                 let error = delivery.event().err().map(ToString::to_string);
                 self.hold(lane, Body::new(Arc::new(delivery)));
                 match error {
@@ -45,7 +44,13 @@ impl Partition {
                     }
                 }
             }
-            Ok(None) => {
+            Ok(Found::Redacted) => {
+                let plugin = &self.manifest().name;
+                tracing::info!(plugin, sequence, "an event that waited was redacted");
+                self.breaker.said_nothing(clock::unix_millis());
+                self.finish_unhandled(lane);
+            }
+            Ok(Found::Gone) => {
                 tracing::error!(
                     plugin = %self.manifest().name, sequence,
                     "an event aged out of EVENTS before it was handled"

@@ -10,8 +10,9 @@ use crate::cli::output::line;
 use crate::clock;
 use crate::operations::history::{Query, Row, search};
 
+/// What events are like.
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct Args {
+pub(super) struct Wanted {
     /// On these subjects; `*` and `>` as NATS has them.
     #[arg(long)]
     subject: Option<String>,
@@ -28,11 +29,17 @@ pub(in crate::cli) struct Args {
     #[arg(long)]
     correlation: Option<String>,
     /// Stored at this time or later: RFC 3339, or how long ago, such as 2h.
-    #[arg(long, value_parser = moment)]
+    #[arg(long, visible_alias = "from", value_parser = moment)]
     since: Option<u64>,
     /// Stored at this time or before.
-    #[arg(long, value_parser = moment)]
+    #[arg(long, visible_alias = "to", value_parser = moment)]
     until: Option<u64>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Args {
+    #[command(flatten)]
+    wanted: Wanted,
     /// How many.
     #[arg(long, default_value_t = 50)]
     limit: usize,
@@ -41,6 +48,20 @@ pub(in crate::cli) struct Args {
     /// One JSON object a line.
     #[arg(long)]
     json: bool,
+}
+
+impl Wanted {
+    pub(super) fn query(self) -> Query {
+        Query {
+            subject: self.subject.unwrap_or_default(),
+            event_type: self.event_type.unwrap_or_default(),
+            key: self.key.unwrap_or_default(),
+            id: self.id.unwrap_or_default(),
+            correlation: self.correlation.unwrap_or_default(),
+            since: self.since,
+            until: self.until,
+        }
+    }
 }
 
 /// A time, or how long ago; Unix milliseconds.
@@ -58,15 +79,7 @@ fn moment(text: &str) -> Result<u64, String> {
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let context = args.target.connect().await?;
     let events = stream(&context, EVENTS).await?;
-    let query = Query {
-        subject: args.subject.unwrap_or_default(),
-        event_type: args.event_type.unwrap_or_default(),
-        key: args.key.unwrap_or_default(),
-        id: args.id.unwrap_or_default(),
-        correlation: args.correlation.unwrap_or_default(),
-        since: args.since,
-        until: args.until,
-    };
+    let query = args.wanted.query();
     let (mut before, mut left, mut shown) = (None, args.limit, 0);
     while 0 < left {
         let found = search(&events, &query, before, left).await;
@@ -87,13 +100,17 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn show(row: &Row, json: bool) -> anyhow::Result<()> {
+pub(super) fn show(row: &Row, json: bool) -> anyhow::Result<()> {
     if json {
         line!("{}", serde_json::to_string(row)?);
         return Ok(());
     }
+    let redacted = match &row.redacted {
+        Some(mark) => format!("  redacted, was {}", mark.sequence),
+        None => String::new(),
+    };
     line!(
-        "{:>8}  {}  {}  {}  {}",
+        "{:>8}  {}  {}  {}  {}{redacted}",
         row.sequence,
         row.stored,
         row.event_type,

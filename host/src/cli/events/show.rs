@@ -3,7 +3,7 @@
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 
 use super::story;
 use crate::broker::EVENTS;
@@ -11,6 +11,7 @@ use crate::cli::connect::{Target, stream};
 use crate::cli::output::{bytes, line};
 use crate::operations::history::{self, Stored, find};
 use crate::operations::letters::{self, Conditions};
+use crate::redacted::Mark;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {
@@ -51,6 +52,18 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         })?
     };
     let stored = history::one(&context, &events, sequence).await?;
+    if let Some(mark) = stored.redacted.as_ref()
+        && (args.data || stored.sequence != sequence)
+    {
+        let Mark { by, at, why, .. } = mark;
+        let (was, place) = (mark.sequence, stored.sequence);
+        let text = format!("event {was} was redacted by {by}, on {at} ({why})");
+        ensure!(
+            !args.data,
+            "{text}; its envelope, event {place}, has no data"
+        );
+        eprintln!("note: {text}; its envelope is event {place}");
+    }
     if stored.is_body_gone {
         eprintln!("note: the body of event {sequence} is not in the object store any more");
     }
@@ -85,6 +98,10 @@ fn show(stored: &Stored, args: &Args) -> anyhow::Result<()> {
         line!("sequence: {}", stored.sequence);
         line!("stored: {}", stored.stored);
         line!("nats-subject: {}", stored.subject);
+        if let Some(mark) = &stored.redacted {
+            line!("redacted: {} by {}: {}", mark.at, mark.by, mark.why);
+            line!("original: {}, stored {}", mark.sequence, mark.stored);
+        }
         for (name, value) in stored.attributes() {
             line!("{name}: {value}");
         }

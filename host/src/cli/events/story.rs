@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::cli::output::line;
 use crate::clock;
 use crate::operations::history::{Row, Story};
+use crate::redacted::Mark;
 
 /// Told to a person.
 pub(super) fn show(story: &Story) {
@@ -15,6 +16,17 @@ pub(super) fn show(story: &Story) {
             event.sequence,
             event.subject
         );
+        if let Some(mark) = &event.redacted {
+            let Mark {
+                sequence,
+                stored,
+                by,
+                at,
+                why,
+            } = mark;
+            line!("    redacted on {at} by {by}: {why}");
+            line!("    stood as {sequence}, stored {stored}");
+        }
         line!("    {}  {}", event.event_type, event.id);
         line!(
             "    key {}{}",

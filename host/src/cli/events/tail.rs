@@ -54,12 +54,15 @@ fn print(stored: &Stored, json: bool) -> anyhow::Result<()> {
         Ok(event) => event.id.as_str(),
         Err(_) => "(no CloudEvent)",
     };
+    let body = match &stored.redacted {
+        Some(mark) => format!("redacted, was {}", mark.sequence),
+        None => format!("{} B", stored.body().len()),
+    };
     line!(
-        "{:>8}  {}  {}  {id}  {} B",
+        "{:>8}  {}  {}  {id}  {body}",
         stored.sequence,
         stored.stored,
-        stored.subject,
-        stored.body().len()
+        stored.subject
     );
     Ok(())
 }

@@ -16,6 +16,7 @@ use crate::broker::read;
 use crate::claim_check;
 use crate::decode::{attribute, decode, is_structured};
 use crate::event::Event;
+use crate::redacted::Mark;
 use crate::route::REPLAY_PREFIX;
 
 /// How many numbers the first look goes back; each further one goes this times [`FURTHER`].
@@ -64,6 +65,9 @@ pub struct Row {
     pub correlation: String,
     /// What it comes of.
     pub causation: String,
+    /// It was redacted, and this is its envelope.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redacted: Option<Mark>,
 }
 
 /// What was found.
@@ -114,7 +118,10 @@ pub async fn search(
 }
 
 /// The number of the first event that was stored at this time or later.
-async fn at_time(events: &Stream, unix_millis: u64) -> Result<Option<u64>, Error> {
+pub(in crate::operations) async fn at_time(
+    events: &Stream,
+    unix_millis: u64,
+) -> Result<Option<u64>, Error> {
     let nanos = i128::from(unix_millis) * 1_000_000;
     let Ok(start_time) = OffsetDateTime::from_unix_timestamp_nanos(nanos) else {
         return Ok(None);
@@ -162,7 +169,10 @@ async fn between(events: &Stream, query: &Query, start: u64, end: u64) -> Result
             attribute(headers, name)
         });
         if query.meets(&row) {
-            rows.push(row);
+            rows.push(Row {
+                redacted: Mark::read(headers),
+                ..row
+            });
         }
         ControlFlow::Continue(())
     })
@@ -187,13 +197,18 @@ async fn between(events: &Stream, query: &Query, start: u64, end: u64) -> Result
 }
 
 /// An event in short.
-pub(super) fn of_event(sequence: u64, stored: String, subject: &str, event: &Event) -> Row {
+pub(in crate::operations) fn of_event(
+    sequence: u64,
+    stored: String,
+    subject: &str,
+    event: &Event,
+) -> Row {
     row(sequence, stored, subject, |name| {
         event.text(name).map(std::borrow::Cow::into_owned)
     })
 }
 
-fn row(
+pub(in crate::operations) fn row(
     sequence: u64,
     stored: String,
     subject: &str,
@@ -212,13 +227,14 @@ fn row(
             .unwrap_or_else(|| id.clone()),
         correlation: text("correlationid"),
         causation: text("causationid"),
+        redacted: None,
         id,
     }
 }
 
 impl Query {
     /// The narrowest subjects that have every event which is so.
-    fn subjects(&self) -> Vec<String> {
+    pub(in crate::operations) fn subjects(&self) -> Vec<String> {
         match (self.subject.as_str(), self.key.as_str()) {
             ("", "") => vec!["d365.>".to_owned()],
             ("", key) => {
@@ -232,7 +248,7 @@ impl Query {
         }
     }
 
-    fn meets(&self, row: &Row) -> bool {
+    pub(in crate::operations) fn meets(&self, row: &Row) -> bool {
         let is = |wanted: &str, found: &str| wanted.is_empty() || wanted == found;
         let of_type = match self.event_type.strip_suffix('*') {
             Some(start) => row.event_type.starts_with(start),

@@ -15,6 +15,7 @@ use crate::claim_check;
 use crate::decode::{self, decode};
 use crate::encode;
 use crate::event::{CORE, Event};
+use crate::redacted::Mark;
 
 /// A message, and what it says when it says anything.
 #[derive(Debug)]
@@ -33,6 +34,8 @@ pub struct Stored {
     pub event: Result<Event, decode::Error>,
     /// It was too big for the message, and is not in the object store any more.
     pub is_body_gone: bool,
+    /// It is the envelope of an event that was redacted.
+    pub redacted: Option<Mark>,
 }
 
 #[derive(Serialize)]
@@ -40,6 +43,8 @@ struct Json<'a> {
     sequence: u64,
     subject: &'a str,
     stored: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    redacted: Option<&'a Mark>,
     event: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     undecodable: Option<Undecodable<'a>>,
@@ -70,6 +75,7 @@ impl Stored {
             subject: subject.to_string(),
             stored: rfc3339(time.unix_timestamp_nanos()),
             event: decode(Some(&headers), &payload),
+            redacted: Mark::read(&headers),
             headers,
             payload,
             is_body_gone: false,
@@ -94,6 +100,7 @@ impl Stored {
             subject: message.subject.to_string(),
             stored: rfc3339(info.published.unix_timestamp_nanos()),
             event: decode(message.headers.as_ref(), &message.payload),
+            redacted: message.headers.as_ref().and_then(Mark::read),
             headers: message.headers.clone().unwrap_or_default(),
             payload: message.payload.clone(),
             is_body_gone: false,
@@ -117,6 +124,12 @@ impl Stored {
             None => self.is_body_gone = true,
         }
         Ok(())
+    }
+
+    /// Where the event stood when plug-ins were given it.
+    pub fn origin(&self) -> u64 {
+        let mark = self.redacted.as_ref();
+        mark.map_or(self.sequence, |mark| mark.sequence)
     }
 
     /// The event's data; of a message that does not decode, all of its payload.
@@ -151,6 +164,7 @@ impl Stored {
             sequence: self.sequence,
             subject: &self.subject,
             stored: &self.stored,
+            redacted: self.redacted.as_ref(),
             event: match &self.event {
                 Ok(event) => Some(RawValue::from_string(encode::structured(event))?),
                 Err(_) => None,
@@ -165,7 +179,7 @@ impl Stored {
     }
 }
 
-pub(super) fn rfc3339(unix_nanos: i128) -> String {
+pub(in crate::operations) fn rfc3339(unix_nanos: i128) -> String {
     let nanos = i64::try_from(unix_nanos).unwrap_or_default();
     DateTime::from_timestamp_nanos(nanos).to_rfc3339_opts(SecondsFormat::AutoSi, true)
 }

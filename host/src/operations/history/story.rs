@@ -17,6 +17,7 @@ use crate::decode::{attribute, decode};
 use crate::journal::{self, Told, read_page};
 use crate::ledger::dead_letter as facts;
 use crate::operations::letters::Summary;
+use crate::redacted::Mark;
 use crate::route::REPLAY_PREFIX;
 
 /// Clocks of host and broker differ: pages are looked for from so long before the event on.
@@ -66,22 +67,31 @@ pub async fn story(
     stored: &Stored,
     letters: Vec<Summary>,
 ) -> Result<Story, Error> {
-    let row = stored.event.as_ref().ok().map(|event| {
-        of_event(
+    let row = stored.event.as_ref().ok().map(|event| Row {
+        redacted: stored.redacted.clone(),
+        ..of_event(
             stored.sequence,
             stored.stored.clone(),
             &stored.subject,
             event,
         )
     });
+    let origin = stored.origin();
     let again = match &row {
-        Some(row) if !stored.subject.starts_with(REPLAY_PREFIX) => again(events, row).await?,
+        Some(row) if !stored.subject.starts_with(REPLAY_PREFIX) => {
+            again(events, row, origin).await?
+        }
         Some(_) | None => Vec::new(),
     };
-    let mut places: Vec<u64> = again.iter().map(|row| row.sequence).collect();
-    places.push(stored.sequence);
+    let stood = |row: &Row| {
+        row.redacted
+            .as_ref()
+            .map_or(row.sequence, |mark| mark.sequence)
+    };
+    let mut places: Vec<u64> = again.iter().map(stood).collect();
+    places.push(origin);
     let attempts = attempts(context, stored, &places).await?;
-    let emitted = emitted(events, stored.sequence, &attempts).await?;
+    let emitted = emitted(events, origin, &attempts).await?;
     let cause = match row.as_ref().filter(|row| !row.causation.is_empty()) {
         Some(row) => cause(events, row).await?,
         None => None,
@@ -96,9 +106,9 @@ pub async fn story(
     })
 }
 
-/// The same event, where an operator has sent it again.
-async fn again(events: &Stream, row: &Row) -> Result<Vec<Row>, Error> {
-    let what = behind(row.sequence, vec![format!("{REPLAY_PREFIX}>")]);
+/// The same event, where an operator has sent it again after it stood at `origin`.
+async fn again(events: &Stream, row: &Row, origin: u64) -> Result<Vec<Row>, Error> {
+    let what = behind(origin, vec![format!("{REPLAY_PREFIX}>")]);
     let mut again = Vec::new();
     let none = HeaderMap::new();
     read(events, what, |message| {
@@ -113,6 +123,7 @@ async fn again(events: &Stream, row: &Row) -> Result<Vec<Row>, Error> {
                 sequence: info.stream_sequence,
                 stored: super::stored::rfc3339(info.published.unix_timestamp_nanos()),
                 subject: message.subject.to_string(),
+                redacted: Mark::read(headers),
                 ..row.clone()
             });
         }
@@ -148,8 +159,9 @@ async fn attempts(context: &Context, stored: &Stored, places: &[u64]) -> Result<
         return Ok(Vec::new());
     };
     let format = &time::format_description::well_known::Rfc3339;
-    let start_time =
-        OffsetDateTime::parse(&stored.stored, format).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    let mark = stored.redacted.as_ref();
+    let since = mark.map_or(&stored.stored, |mark| &mark.stored);
+    let start_time = OffsetDateTime::parse(since, format).unwrap_or(OffsetDateTime::UNIX_EPOCH);
     let what = pull::Config {
         filter_subject: journal::subject(None),
         deliver_policy: DeliverPolicy::ByStartTime {
@@ -260,5 +272,8 @@ async fn cause(events: &Stream, row: &Row) -> Result<Option<Row>, Error> {
     };
     let event = decode(Some(&message.headers), &message.payload).ok();
     let stored = super::stored::rfc3339(message.time.unix_timestamp_nanos());
-    Ok(event.map(|event| of_event(sequence, stored, &message.subject, &event)))
+    Ok(event.map(|event| Row {
+        redacted: Mark::read(&message.headers),
+        ..of_event(sequence, stored, &message.subject, &event)
+    }))
 }

@@ -1,0 +1,217 @@
+//! Takes events, gives the plug-ins that have not handled them yet.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use async_nats::jetstream::Context;
+use async_nats::jetstream::stream::{LastRawMessageErrorKind, Stream};
+
+use super::{Error, Plan};
+use crate::broker::{LEDGER, ReadError};
+use crate::ledger::entry::Entry;
+use crate::ledger::position::Position;
+use crate::ledger::subject::{self, PartitionName};
+use crate::ledger::waiting;
+use crate::manifest::subject::{concrete, is_subset};
+use crate::operations::fleet;
+use crate::ownership::SLOTS;
+use crate::route::REPLAY_PREFIX;
+
+/// Who would miss what is redacted.
+#[derive(Debug, Default)]
+pub struct Unread {
+    /// By plug-in, how many events it has not handled, and the first of them.
+    pub by: BTreeMap<String, (usize, u64)>,
+    /// Hosts that do not say which plug-ins they run.
+    pub silent: Vec<String>,
+    /// No host is there at all.
+    pub is_nobody_there: bool,
+}
+
+impl Unread {
+    /// Whether every plug-in that runs is known to have handled all of it.
+    pub fn is_none(&self) -> bool {
+        self.by.is_empty() && self.silent.is_empty() && !self.is_nobody_there
+    }
+}
+
+impl fmt::Display for Unread {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_nobody_there {
+            return out.write_str(
+                "no host runs, so it cannot be told which plug-ins still wait for these events",
+            );
+        }
+        if !self.silent.is_empty() {
+            let silent = self.silent.join(", ");
+            return write!(
+                out,
+                "{silent} does not answer, so it cannot be told what its plug-ins still wait for"
+            );
+        }
+        let each = self.by.iter().map(|(plugin, (count, first))| {
+            let events = if *count == 1 { "event" } else { "events" };
+            format!("{plugin} has {count} {events} still to handle, the first is {first}")
+        });
+        out.write_str(&each.collect::<Vec<_>>().join("; "))
+    }
+}
+
+/// A plug-in that runs, as far as it matters here.
+struct Plugin {
+    name: String,
+    subjects: Vec<String>,
+    positions: Vec<Option<Position>>,
+}
+
+/// Asks the hosts which plug-ins run, and the ledger what each has passed.
+///
+/// # Errors
+/// When the hosts cannot be asked, or the ledger cannot be read.
+pub async fn unread(context: &Context, plan: &Plan) -> Result<Unread, Error> {
+    let mut unread = Unread::default();
+    if plan.events.is_empty() {
+        return Ok(unread);
+    }
+    let (answers, silent) = fleet::answers(context).await?;
+    unread.is_nobody_there = answers.is_empty() && silent.is_empty();
+    unread.silent = silent;
+    let ledger = context.get_stream(LEDGER).await;
+    let ledger = ledger.map_err(|error| ReadError::Consumer(error.to_string()))?;
+    let mut known: BTreeMap<String, (Vec<String>, u8)> = BTreeMap::new();
+    for entry in answers.into_iter().flat_map(|answer| answer.plugins) {
+        let Some(limits) = entry.limits else { continue };
+        let (subjects, partitions) = known.entry(entry.plugin).or_default();
+        subjects.extend(limits.subjects);
+        *partitions = limits.partitions.max(1);
+    }
+    let mut plugins = Vec::new();
+    for (name, (subjects, partitions)) in known {
+        plugins.push(Plugin::read(&ledger, name, &subjects, partitions).await?);
+    }
+    let waiting = waiting::read(&ledger, &subject::retries(None)).await?;
+    let waiting: BTreeSet<(&str, u64)> = waiting
+        .iter()
+        .flat_map(|((name, place), retry)| {
+            let plugin = name.plugin.as_str();
+            let places = [Some(*place), retry.replay];
+            places.into_iter().flatten().map(move |at| (plugin, at))
+        })
+        .collect();
+    for plugin in &plugins {
+        for seen in &plan.events {
+            let waits = waiting.contains(&(plugin.name.as_str(), seen.sequence));
+            if waits || !plugin.has_passed(&seen.row.subject, seen.sequence) {
+                let first = (0, seen.sequence);
+                unread.by.entry(plugin.name.clone()).or_insert(first).0 += 1;
+            }
+        }
+    }
+    Ok(unread)
+}
+
+impl Plugin {
+    async fn read(
+        ledger: &Stream,
+        name: String,
+        subjects: &[String],
+        partitions: u8,
+    ) -> Result<Self, Error> {
+        let mut positions = Vec::new();
+        for partition in 0..partitions {
+            let partition = PartitionName {
+                plugin: name.clone(),
+                partition,
+            };
+            let log = partition.log();
+            let last = ledger.get_last_raw_message_by_subject(&log);
+            let position = match last.await {
+                // What another version wrote tells nothing, so nothing of it counts as passed.
+                Ok(message) => Entry::decode(&message.payload).ok(),
+                Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => None,
+                Err(error) => return Err(ReadError::Messages(error.to_string()).into()),
+            };
+            positions.push(position.map(|entry| Position::unpack(&entry.position)));
+        }
+        let slots: Vec<u8> = (0..SLOTS).collect();
+        let subjects = subjects
+            .iter()
+            .flat_map(|subject| concrete(subject, &slots))
+            .collect();
+        Ok(Self {
+            name,
+            subjects,
+            positions,
+        })
+    }
+
+    /// Whether it is through with what stands there, or is not concerned.
+    fn has_passed(&self, subject: &str, sequence: u64) -> bool {
+        let is_its = match subject.strip_prefix(REPLAY_PREFIX) {
+            Some(rest) => rest.split('.').next() == Some(&self.name),
+            None => self.subjects.iter().any(|own| is_subset(subject, own)),
+        };
+        if !is_its {
+            return true;
+        }
+        let passed = |position: &Option<Position>| {
+            position
+                .as_ref()
+                .is_some_and(|position| position.passed(sequence))
+        };
+        let slot = subject
+            .rsplit('.')
+            .next()
+            .and_then(|slot| slot.parse().ok());
+        match slot.and_then(|slot: usize| self.positions.get(slot / self.width())) {
+            Some(position) => passed(position),
+            None => self.positions.iter().all(passed),
+        }
+    }
+
+    /// Slots of a partition.
+    fn width(&self) -> usize {
+        (usize::from(SLOTS) / self.positions.len().max(1)).max(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plugin(subjects: &[&str], last: &[u64]) -> Plugin {
+        Plugin {
+            name: "watch".to_owned(),
+            subjects: subjects.iter().map(|one| (*one).to_owned()).collect(),
+            positions: last.iter().map(|last| Some(Position::at(*last))).collect(),
+        }
+    }
+
+    #[test]
+    fn what_is_not_its_own_is_passed() {
+        let plugin = plugin(&["d365.*.*.record.account.*.*"], &[10]);
+        let account = "d365.dataverse.x.record.account.update.3";
+        assert!(plugin.has_passed(account, 10) && !plugin.has_passed(account, 11));
+        assert!(plugin.has_passed("d365.dataverse.x.record.contact.update.3", 11));
+        assert!(plugin.has_passed("d365.replay.other.3", 11));
+        assert!(!plugin.has_passed("d365.replay.watch.3", 11));
+    }
+
+    #[test]
+    fn each_partition_has_its_own_position() {
+        let plugin = plugin(&["d365.*.*.record.account.*.*"], &[10, 20]);
+        let account = |slot: u8| format!("d365.dataverse.x.record.account.update.{slot}");
+        assert!(!plugin.has_passed(&account(7), 15) && plugin.has_passed(&account(8), 15));
+        assert!(!plugin.has_passed("d365.replay.watch.0", 15));
+        assert!(plugin.has_passed("d365.replay.watch.15", 15));
+    }
+
+    #[test]
+    fn a_plug_in_without_a_ledger_has_passed_nothing() {
+        let plugin = Plugin {
+            positions: vec![None],
+            ..plugin(&["d365.>"], &[])
+        };
+        assert!(!plugin.has_passed("d365.dataverse.x.record.account.update.3", 1));
+    }
+}
