@@ -1,5 +1,7 @@
 //! Takes `[nats]`, gives a connection to a broker that is new enough, with the streams in place.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_nats::jetstream::Context;
@@ -39,6 +41,8 @@ const MAX_CONSUMERS: i32 = 100_000;
 /// request has given up still count until [`REQUEST_PATIENCE`] is over.
 const MAX_ACKS: usize = 50_000;
 const REQUEST_PATIENCE: Duration = Duration::from_secs(5);
+/// No client lives for so long.
+const NEVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// Why the broker cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -118,13 +122,36 @@ impl Broker {
 
 /// Connects, under this name among the broker's clients; errors at once when nothing answers.
 pub async fn connect(nats: &Nats, addresses: &[ServerAddr], name: &str) -> Result<Context, Error> {
-    let address = display(addresses);
+    let options = options(nats, name).await?;
+    connected(options.reconnect_delay_callback(reconnect_delay), addresses).await
+}
+
+/// The same, but the connection breaks for good: the client sends nothing of what it keeps
+/// when the broker is back, so that nothing can overtake what was lost on the way.
+pub async fn connect_once(
+    nats: &Nats,
+    addresses: &[ServerAddr],
+    name: &str,
+) -> Result<Context, Error> {
+    let is_up = Arc::new(AtomicBool::new(false));
+    let options = options(nats, name).await?.reconnect_delay_callback({
+        let is_up = Arc::clone(&is_up);
+        move |_| match is_up.load(Ordering::Relaxed) {
+            true => NEVER,
+            false => Duration::ZERO,
+        }
+    });
+    let context = connected(options, addresses).await?;
+    is_up.store(true, Ordering::Relaxed);
+    Ok(context)
+}
+
+async fn options(nats: &Nats, name: &str) -> Result<ConnectOptions, Error> {
     let mut options = ConnectOptions::new()
         .name(name)
         .connection_timeout(REQUEST_PATIENCE)
         .request_timeout(Some(REQUEST_PATIENCE))
         .ping_interval(Duration::from_secs(5))
-        .reconnect_delay_callback(reconnect_delay)
         .event_callback(|event| async move {
             match event {
                 async_nats::Event::Connected => tracing::info!("connected to the broker"),
@@ -149,6 +176,11 @@ pub async fn connect(nats: &Nats, addresses: &[ServerAddr], name: &str) -> Resul
     if let (Some(cert), Some(key)) = (&nats.tls.cert, &nats.tls.key) {
         options = options.add_client_certificate(cert.clone(), key.clone());
     }
+    Ok(options)
+}
+
+async fn connected(options: ConnectOptions, addresses: &[ServerAddr]) -> Result<Context, Error> {
+    let address = display(addresses);
     let client = options
         .connect(addresses)
         .await

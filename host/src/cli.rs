@@ -25,6 +25,7 @@ mod run;
 mod send;
 mod sign;
 mod simulate;
+mod stop;
 mod test;
 mod touched;
 mod wit;
@@ -71,7 +72,7 @@ enum Verb {
     Verify(sign::Verify),
     /// Run a plug-in on events, without a broker.
     Test(test::Args),
-    /// The event store: show, find, tail, redact.
+    /// The event store: show, find, tail, export, import, redact.
     #[command(subcommand)]
     Events(events::Verb),
     /// The newest events, one line each: `events tail`.

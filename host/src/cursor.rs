@@ -26,7 +26,7 @@ use crate::redacted;
 mod cover;
 mod lean;
 mod lookup;
-mod reader;
+pub(crate) mod reader;
 mod tail;
 
 pub use self::lookup::{Found, load, quiet_up_to};

@@ -83,8 +83,19 @@ pub fn binary(event: Event) -> (HeaderMap, Bytes) {
 ///
 /// The event is to have passed [`crate::event::validate`].
 pub fn structured(event: &Event) -> String {
+    json(event, by_type)
+}
+
+/// The same, and whoever reads it gets the very same event: data without a
+/// `datacontenttype` is always `data_base64`, since a reader gives an event with `data` and
+/// no type the type `application/json`.
+pub fn exactly(event: &Event) -> String {
+    json(event, by_its_own_type)
+}
+
+fn json(event: &Event, content: Choice) -> String {
     let mut out = Vec::new();
-    write_json(event, &mut out).expect("text and numbers always become JSON in memory");
+    write_json(event, content, &mut out).expect("text and numbers always become JSON in memory");
     String::from_utf8(out).expect("serde_json writes UTF-8")
 }
 
@@ -229,7 +240,7 @@ pub(crate) fn core_attributes(event: &Event) -> impl Iterator<Item = (&'static s
         .filter_map(|(name, value)| Some((name, value?.as_str())))
 }
 
-fn write_json(event: &Event, out: &mut Vec<u8>) -> serde_json::Result<()> {
+fn write_json(event: &Event, content: Choice, out: &mut Vec<u8>) -> serde_json::Result<()> {
     let mut json = serde_json::Serializer::new(out);
     let mut map = json.serialize_map(None)?;
     map.serialize_entry("specversion", "1.0")?;
@@ -243,7 +254,7 @@ fn write_json(event: &Event, out: &mut Vec<u8>) -> serde_json::Result<()> {
             AttributeValue::Text(value) => map.serialize_entry(name, value)?,
         }
     }
-    match event.data.as_deref().map(|data| Content::of(event, data)) {
+    match event.data.as_deref().map(|data| content(event, data)) {
         Some(Content::Json(raw)) => map.serialize_entry("data", raw)?,
         Some(Content::Text(text)) => map.serialize_entry("data", text)?,
         Some(Content::Binary(data)) => {
@@ -254,6 +265,9 @@ fn write_json(event: &Event, out: &mut Vec<u8>) -> serde_json::Result<()> {
     map.end()
 }
 
+/// Which way an event's data goes.
+type Choice = for<'a> fn(&Event, &'a [u8]) -> Content<'a>;
+
 /// How data stands in the JSON format so that a reader gets the same bytes back.
 enum Content<'a> {
     Json(&'a RawValue),
@@ -261,23 +275,28 @@ enum Content<'a> {
     Binary(&'a [u8]),
 }
 
-impl<'a> Content<'a> {
-    fn of(event: &Event, data: &'a [u8]) -> Self {
-        let text = std::str::from_utf8(data).ok();
-        let content = match event.datacontenttype.as_deref() {
-            Some(media_type) if media::is_json(media_type) => text.and_then(Self::json),
-            Some(media_type) if media::is_text(media_type) => text.map(Self::Text),
-            Some(_) => None,
-            // Without a type a reader takes the member `data` for JSON, and `null` for none.
-            None => text.filter(|text| *text != "null").and_then(Self::json),
-        };
-        content.unwrap_or(Self::Binary(data))
-    }
+fn by_type<'a>(event: &Event, data: &'a [u8]) -> Content<'a> {
+    let text = std::str::from_utf8(data).ok();
+    let content = match event.datacontenttype.as_deref() {
+        Some(media_type) if media::is_json(media_type) => text.and_then(as_json),
+        Some(media_type) if media::is_text(media_type) => text.map(Content::Text),
+        Some(_) => None,
+        // Without a type a reader takes the member `data` for JSON, and `null` for none.
+        None => text.filter(|text| *text != "null").and_then(as_json),
+    };
+    content.unwrap_or(Content::Binary(data))
+}
 
-    /// Blanks around a JSON value are not part of it and would be lost; a line break
-    /// would end the record in a file of one event a line.
-    fn json(text: &'a str) -> Option<Self> {
-        let raw: &RawValue = serde_json::from_str(text).ok()?;
-        (raw.get().len() == text.len() && !text.contains(['\n', '\r'])).then_some(Self::Json(raw))
+fn by_its_own_type<'a>(event: &Event, data: &'a [u8]) -> Content<'a> {
+    match event.datacontenttype {
+        Some(_) => by_type(event, data),
+        None => Content::Binary(data),
     }
+}
+
+/// Blanks around a JSON value are not part of it and would be lost; a line break
+/// would end the record in a file of one event a line.
+fn as_json(text: &str) -> Option<Content<'_>> {
+    let raw: &RawValue = serde_json::from_str(text).ok()?;
+    (raw.get().len() == text.len() && !text.contains(['\n', '\r'])).then_some(Content::Json(raw))
 }

@@ -12,6 +12,8 @@ use crate::config::{Config, Server};
 
 const URL: &str = "NATS_URL";
 const FILE: &str = "SLUICE_CONFIG";
+/// Among the broker's clients.
+const NAME: &str = "sluice command line";
 
 /// Where the broker is.
 #[derive(Debug, clap::Args)]
@@ -43,15 +45,32 @@ impl Target {
 
     /// Connects once; an error says where it tried.
     pub(super) async fn connect(&self) -> anyhow::Result<Context> {
-        let config = match &self.config {
-            Some(path) => Config::load(path)?,
-            None => Config::default(),
-        };
-        self.connect_by(config).await
+        self.connect_by(self.read_config()?).await
     }
 
     /// The same, by a file that was read already.
-    pub(super) async fn connect_by(&self, mut config: Config) -> anyhow::Result<Context> {
+    pub(super) async fn connect_by(&self, config: Config) -> anyhow::Result<Context> {
+        let (config, place) = self.place(config)?;
+        let addresses = place.addresses();
+        place.said(broker::connect(&config.nats, addresses, NAME).await)
+    }
+
+    /// The same, but the connection breaks for good: see [`broker::connect_once`].
+    pub(super) async fn connect_once(&self) -> anyhow::Result<Context> {
+        let (config, place) = self.place(self.read_config()?)?;
+        let addresses = place.addresses();
+        place.said(broker::connect_once(&config.nats, addresses, NAME).await)
+    }
+
+    fn read_config(&self) -> anyhow::Result<Config> {
+        Ok(match &self.config {
+            Some(path) => Config::load(path)?,
+            None => Config::default(),
+        })
+    }
+
+    /// Where that is.
+    fn place(&self, mut config: Config) -> anyhow::Result<(Config, Place)> {
         let variable = || std::env::var(URL).ok().filter(|url| !url.is_empty());
         let named = match (&self.nats, &self.config) {
             (Some(url), _) => Some(("--nats", url.clone())),
@@ -66,18 +85,36 @@ impl Target {
         let is_named = named.is_some() || self.config.is_some();
         // What a daemon with a nats-server of its own has written down here.
         let here = embedded(&config).ok().filter(|_| !is_named);
-        let addresses = match (&config.nats.server, &here) {
-            (_, Some(address)) => vec![address.clone()],
-            (Server::Addresses(addresses), None) => addresses.clone(),
-            (Server::Embedded, None) => vec![embedded(&config)?],
+        let place = match (&config.nats.server, here) {
+            (_, Some(address)) => Place::OfThisFolder(vec![address], nats_url(&config)),
+            (Server::Addresses(addresses), None) => Place::Named(addresses.clone()),
+            (Server::Embedded, None) => Place::Named(vec![embedded(&config)?]),
         };
-        let connected = broker::connect(&config.nats, &addresses, "sluice command line").await;
-        Ok(match here {
-            Some(_) => connected.with_context(|| {
-                let file = nats_url(&config).display().to_string();
+        Ok((config, place))
+    }
+}
+
+/// Addresses, and who said them.
+enum Place {
+    Named(Vec<ServerAddr>),
+    /// A daemon, in this file.
+    OfThisFolder(Vec<ServerAddr>, PathBuf),
+}
+
+impl Place {
+    fn addresses(&self) -> &[ServerAddr] {
+        match self {
+            Self::Named(addresses) | Self::OfThisFolder(addresses, _) => addresses,
+        }
+    }
+
+    fn said(&self, connected: Result<Context, broker::Error>) -> anyhow::Result<Context> {
+        Ok(match self {
+            Self::Named(_) => connected?,
+            Self::OfThisFolder(_, file) => connected.with_context(|| {
+                let file = file.display();
                 format!("{file} says where the broker of this folder was; --nats says another")
             })?,
-            None => connected?,
         })
     }
 }

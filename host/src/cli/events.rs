@@ -1,10 +1,13 @@
-//! `sluice events`: takes a place in the event store, shows what stands there, or erases it.
+//! `sluice events`: takes a place in the event store, shows what stands there, takes it out, puts it back, or erases it.
 
 use std::process::ExitCode;
 
 use clap::Subcommand;
 
+mod conditions;
+mod export;
 mod find;
+mod import;
 mod redact;
 mod show;
 mod story;
@@ -21,6 +24,10 @@ pub(super) enum Verb {
     Find(find::Args),
     /// The newest events, one line each, oldest first.
     Tail(tail::Args),
+    /// Events into a file, the oldest first: CloudEvents, one a line, or Parquet.
+    Export(export::Args),
+    /// Events from files of CloudEvents, one a line, into the event store, in their order.
+    Import(import::Args),
     /// Erase the data of events, wherever the broker keeps it; their envelopes stay.
     Redact(redact::Args),
 }
@@ -30,6 +37,8 @@ pub(super) async fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Show(args) => show::run(args).await,
         Verb::Find(args) => find::run(args).await,
         Verb::Tail(args) => tail::run(args).await,
+        Verb::Export(args) => Box::pin(export::run(args)).await,
+        Verb::Import(args) => import::run(args).await,
         Verb::Redact(args) => redact::run(args).await,
     }
 }

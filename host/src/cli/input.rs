@@ -45,7 +45,7 @@ pub(super) struct Input {
 }
 
 /// How the documents of a file are to be understood.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Reading<'a> {
     pub(super) origin: Option<Origin>,
     pub(super) environment: Option<&'a str>,
@@ -152,7 +152,7 @@ pub(super) fn raw(environment: &str, body: &Bytes) -> anyhow::Result<(Event, Str
 
 /// The subject of a CloudEvent, from its type (`d365.<origin>.<name>.<action>`) and source
 /// (`/<origin>/<environment>`).
-fn subject_of(event: &Event, reading: &Reading<'_>) -> String {
+pub(super) fn subject_of(event: &Event, reading: &Reading<'_>) -> String {
     let in_source = || {
         event
             .source

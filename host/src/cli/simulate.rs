@@ -20,7 +20,6 @@ mod faults;
 mod file;
 mod gateway;
 mod pace;
-mod stop;
 mod table;
 mod tally;
 #[cfg(test)]
@@ -39,11 +38,11 @@ use clap::error::ErrorKind;
 use self::broker::Broker;
 use self::drive::{Limits, Target, drive};
 use self::gateway::{Access, Gateway, KeyIn};
-use self::stop::Stop;
 use self::traffic::{Kinds, Plan};
 use super::connect;
 use super::output::line;
 use super::progress::Progress;
+use super::stop::Stop;
 use crate::broker::EVENTS;
 use crate::clock;
 

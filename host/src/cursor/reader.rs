@@ -22,7 +22,7 @@ const HEARTBEAT: Duration = Duration::from_secs(2);
 const EXPIRES: Duration = Duration::from_secs(10);
 
 /// A consumer that sends messages.
-pub(super) struct Reader {
+pub(crate) struct Reader {
     consumer: Consumer<pull::Config>,
     messages: pull::Stream,
     /// The number of the last message that it sent.
@@ -32,7 +32,7 @@ pub(super) struct Reader {
 
 /// Why a consumer was given up.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Broken {
+pub(crate) enum Broken {
     #[error("the broker refuses a consumer: {0}")]
     Refused(String),
     #[error("messages {expected} to {found} of the consumer are missing")]
@@ -44,13 +44,13 @@ pub(super) enum Broken {
 }
 
 /// Where the store begins and ends now.
-pub(super) struct Bounds {
-    pub(super) first: u64,
-    pub(super) last: u64,
+pub(crate) struct Bounds {
+    pub(crate) first: u64,
+    pub(crate) last: u64,
 }
 
 /// Asks the broker.
-pub(super) async fn bounds(events: &Stream) -> Result<Bounds, Broken> {
+pub(crate) async fn bounds(events: &Stream) -> Result<Bounds, Broken> {
     let info = events.get_info().await;
     let state = info.map_err(client)?.state;
     Ok(Bounds {
@@ -64,7 +64,7 @@ fn client(error: impl std::fmt::Display) -> Broken {
 }
 
 /// A consumer that has not sent anything yet. It says how many messages wait.
-pub(super) async fn consumer(
+pub(crate) async fn consumer(
     events: &Stream,
     subjects: Vec<String>,
     after: u64,
@@ -85,14 +85,14 @@ pub(super) async fn consumer(
 }
 
 /// Lets the broker forget a consumer. It would by itself, later.
-pub(super) async fn forget(events: &Stream, consumer: &Consumer<pull::Config>) {
+pub(crate) async fn forget(events: &Stream, consumer: &Consumer<pull::Config>) {
     // Without an answer it expires.
     let _ = events.delete_consumer(&consumer.cached_info().name).await;
 }
 
 impl Reader {
     /// Has the consumer send.
-    pub(super) async fn of(consumer: Consumer<pull::Config>) -> Result<Self, Broken> {
+    pub(crate) async fn of(consumer: Consumer<pull::Config>) -> Result<Self, Broken> {
         let messages = consumer
             .stream()
             .max_messages_per_batch(BATCH)
@@ -111,12 +111,12 @@ impl Reader {
     }
 
     /// Ends it at the broker too.
-    pub(super) async fn end(self, events: &Stream) {
+    pub(crate) async fn end(self, events: &Stream) {
         forget(events, &self.consumer).await;
     }
 
     /// The next message, and how many stood behind it when the server sent it. Cancel-safe.
-    pub(super) async fn next(&mut self) -> Result<(Delivery, u64), Broken> {
+    pub(crate) async fn next(&mut self) -> Result<(Delivery, u64), Broken> {
         loop {
             let next = self.messages.next().await;
             if let Some(found) = self.checked(next)? {
@@ -126,7 +126,7 @@ impl Reader {
     }
 
     /// The same, but none where it would have to be waited for.
-    pub(super) fn next_there(&mut self) -> Result<Option<(Delivery, u64)>, Broken> {
+    pub(crate) fn next_there(&mut self) -> Result<Option<(Delivery, u64)>, Broken> {
         while let Some(next) = self.messages.next().now_or_never() {
             if let Some(found) = self.checked(next)? {
                 return Ok(Some(found));
@@ -136,7 +136,7 @@ impl Reader {
     }
 
     /// How many messages this side has not seen; none without an answer.
-    pub(super) async fn unseen(&self) -> Option<u64> {
+    pub(crate) async fn unseen(&self) -> Option<u64> {
         let info = self.consumer.get_info().await.ok()?;
         let sent = info.delivered.consumer_sequence.saturating_sub(self.count);
         Some(info.num_pending + sent)

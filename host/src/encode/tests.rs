@@ -313,3 +313,20 @@ proptest! {
         let _ = decode_structured(&payload);
     }
 }
+
+#[test]
+fn what_is_written_exactly_is_read_as_the_very_same_event() {
+    for datacontenttype in [None, Some("application/json"), Some("text/plain")] {
+        for data in [&b"{\"n\":1.0}"[..], b"null", b"a\nb", b"\xff", b""] {
+            let event = Event {
+                datacontenttype: datacontenttype.map(str::to_owned),
+                data: Some(Bytes::copy_from_slice(data)),
+                ..event()
+            };
+            let json = Bytes::from(exactly(&event));
+            let again = decode_structured(&json).unwrap();
+            assert_eq!(again.data, event.data, "{json:?}");
+            assert_eq!(again.datacontenttype, event.datacontenttype, "{json:?}");
+        }
+    }
+}

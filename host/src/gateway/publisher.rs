@@ -211,7 +211,10 @@ impl Publisher {
 }
 
 /// The same message without its body, which stands in the object store then.
-async fn check_in(context: &Context, mut outgoing: Outgoing) -> Result<Outgoing, Error> {
+///
+/// # Errors
+/// When the object store does not take it.
+pub(crate) async fn check_in(context: &Context, mut outgoing: Outgoing) -> Result<Outgoing, Error> {
     let reference = claim_check::put(context, &outgoing.payload)
         .await
         .map_err(|error| Error::Unanswered(error.to_string()))?;
@@ -224,7 +227,8 @@ fn late(_: Elapsed) -> Error {
     Error::Unanswered(format!("within {PATIENCE:?}"))
 }
 
-fn sorted(error: &PublishError) -> Error {
+/// What the client's error comes to.
+pub(crate) fn sorted(error: &PublishError) -> Error {
     let text = error.to_string();
     match error.kind() {
         PublishErrorKind::MaxPayloadExceeded

@@ -1,4 +1,4 @@
-//! Takes the event store, gives events: one, the newest, those that are looked for, and the story of one.
+//! Takes the event store, gives events: one, the newest, those that are looked for, all of them, and the story of one.
 
 use std::ops::ControlFlow;
 
@@ -10,6 +10,7 @@ use async_nats::jetstream::stream::{RawMessageErrorKind, Stream};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+pub use self::export::{Bounds, Export};
 pub use self::search::{Found, Query, Row, search};
 pub use self::stored::Stored;
 pub use self::story::{Story, story};
@@ -17,7 +18,9 @@ use super::audit;
 use crate::broker::{EVENTS, ReadError, read};
 use crate::redacted::{self, Mark};
 
+mod export;
 pub mod find;
+pub mod record;
 pub(super) mod search;
 pub mod stored;
 mod story;

@@ -4,42 +4,17 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
+use super::conditions::Conditions;
 use crate::broker::EVENTS;
 use crate::cli::connect::{Target, stream};
 use crate::cli::output::line;
-use crate::clock;
-use crate::operations::history::{Query, Row, search};
+use crate::operations::history::{Row, search};
 
 /// What events are like.
 #[derive(Debug, clap::Args)]
-pub(super) struct Wanted {
-    /// On these subjects; `*` and `>` as NATS has them.
-    #[arg(long)]
-    subject: Option<String>,
-    /// Of this type; `*` at the end stands for any end.
-    #[arg(long = "type", value_name = "TYPE")]
-    event_type: Option<String>,
-    /// With this partition key.
-    #[arg(long)]
-    key: Option<String>,
-    /// With this id.
-    #[arg(long)]
-    id: Option<String>,
-    /// With this correlation id, or with it as its own id.
-    #[arg(long)]
-    correlation: Option<String>,
-    /// Stored at this time or later: RFC 3339, or how long ago, such as 2h.
-    #[arg(long, visible_alias = "from", value_parser = moment)]
-    since: Option<u64>,
-    /// Stored at this time or before.
-    #[arg(long, visible_alias = "to", value_parser = moment)]
-    until: Option<u64>,
-}
-
-#[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {
     #[command(flatten)]
-    wanted: Wanted,
+    conditions: Conditions,
     /// How many.
     #[arg(long, default_value_t = 50)]
     limit: usize,
@@ -50,36 +25,10 @@ pub(in crate::cli) struct Args {
     json: bool,
 }
 
-impl Wanted {
-    pub(super) fn query(self) -> Query {
-        Query {
-            subject: self.subject.unwrap_or_default(),
-            event_type: self.event_type.unwrap_or_default(),
-            key: self.key.unwrap_or_default(),
-            id: self.id.unwrap_or_default(),
-            correlation: self.correlation.unwrap_or_default(),
-            since: self.since,
-            until: self.until,
-        }
-    }
-}
-
-/// A time, or how long ago; Unix milliseconds.
-fn moment(text: &str) -> Result<u64, String> {
-    if let Some(moment) = clock::parse_rfc3339(text) {
-        return Ok(moment);
-    }
-    let ago = humantime::parse_duration(text).map_err(|_| {
-        "expected a time such as 2026-11-29T08:00:00Z, or how long ago, such as 2h".to_owned()
-    })?;
-    let ago = u64::try_from(ago.as_millis()).unwrap_or(u64::MAX);
-    Ok(clock::unix_millis().saturating_sub(ago))
-}
-
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let context = args.target.connect().await?;
     let events = stream(&context, EVENTS).await?;
-    let query = args.wanted.query();
+    let query = args.conditions.query();
     let (mut before, mut left, mut shown) = (None, args.limit, 0);
     while 0 < left {
         let found = search(&events, &query, before, left).await;

@@ -8,7 +8,8 @@ use clap::ArgGroup;
 use clap::builder::NonEmptyStringValueParser;
 use serde_json::json;
 
-use super::find::{Wanted, show as show_row};
+use super::conditions::Conditions;
+use super::find::show as show_row;
 use crate::cli::connect::Target;
 use crate::cli::output::line;
 use crate::cli::progress::Progress;
@@ -31,7 +32,7 @@ const ELSEWHERE: [&str; 6] = [
 ]))]
 pub(in crate::cli) struct Args {
     #[command(flatten)]
-    wanted: Wanted,
+    conditions: Conditions,
     /// Why: it stands in the audit and on the envelope of each event.
     #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
     why: String,
@@ -53,7 +54,7 @@ pub(in crate::cli) struct Args {
 
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let context = args.target.connect().await?;
-    let query = args.wanted.query();
+    let query = args.conditions.query();
     let plan = plan(&context, &query).await?;
     if plan.is_empty() {
         ensure!(

@@ -11,10 +11,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use super::broker::{Broker, Message};
 use super::faults::Faults;
 use super::gateway::Gateway;
-use super::stop::Stop;
 use super::tally::{Done, Place, Tally};
 use super::traffic::{Body, Plan};
 use crate::cli::progress::Progress;
+use crate::cli::stop::Stop;
 
 /// Bodies that are made ahead.
 const AHEAD: usize = 1_024;

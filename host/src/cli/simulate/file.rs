@@ -11,10 +11,10 @@ use anyhow::Context as _;
 use tokio::time::Instant;
 
 use super::faults::Faults;
-use super::stop::Stop;
 use super::tally::{Done, End, Tally};
 use super::traffic::Plan;
 use crate::cli::progress::Progress;
+use crate::cli::stop::Stop;
 
 /// Lines between two looks at the progress bar.
 const SHOWN_EVERY: u64 = 256;

@@ -11,7 +11,7 @@ use sluicegate_d365::slot;
 use time::OffsetDateTime;
 
 use super::stored::rfc3339;
-use super::{Error, find};
+use super::{Error, Stored, find};
 use crate::broker::read;
 use crate::claim_check;
 use crate::decode::{attribute, decode, is_structured};
@@ -233,6 +233,26 @@ pub(in crate::operations) fn row(
 }
 
 impl Query {
+    /// Whether a message is so; when it was stored and where does not count.
+    pub fn is_met_by(&self, stored: &Stored) -> bool {
+        if self.is_met_by_all() {
+            return true;
+        }
+        let (sequence, at, subject) = (stored.sequence, String::new(), &stored.subject);
+        match &stored.event {
+            Ok(event) => self.meets(&of_event(sequence, at, subject, event)),
+            Err(_) => self.meets(&row(sequence, at, subject, |name| {
+                attribute(&stored.headers, name)
+            })),
+        }
+    }
+
+    /// Nothing is asked of attributes.
+    fn is_met_by_all(&self) -> bool {
+        let asked = [&self.event_type, &self.key, &self.id, &self.correlation];
+        asked.iter().all(|text| text.is_empty())
+    }
+
     /// The narrowest subjects that have every event which is so.
     pub(in crate::operations) fn subjects(&self) -> Vec<String> {
         match (self.subject.as_str(), self.key.as_str()) {

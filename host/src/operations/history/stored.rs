@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use super::{Error, sorted};
 use crate::claim_check;
 use crate::decode::{self, decode};
+use crate::delivery::Delivery;
 use crate::encode;
 use crate::event::{CORE, Event};
 use crate::redacted::Mark;
@@ -107,6 +108,29 @@ impl Stored {
         };
         stored.redeem(context).await?;
         Ok(stored)
+    }
+
+    /// A message that was read whole: its body was put back where that had been taken out.
+    pub fn whole(delivery: Delivery) -> Self {
+        let Delivery {
+            sequence,
+            subject,
+            headers,
+            payload,
+            stored,
+            ..
+        } = delivery;
+        let headers = headers.unwrap_or_default();
+        Self {
+            sequence,
+            subject,
+            stored: rfc3339(stored.into()),
+            event: decode(Some(&headers), &payload),
+            is_body_gone: payload.is_empty() && claim_check::taken_out(&headers).is_some(),
+            redacted: Mark::read(&headers),
+            headers,
+            payload,
+        }
     }
 
     /// Puts the body back that was too big for the message.
