@@ -708,12 +708,12 @@ async fn measured(broker: &Broker, arguments: &[&str], log: &Path) -> Result<(f6
 
 /// 100 MB of bodies pass through a process that never has a fraction of them in memory.
 #[test]
-fn a_hundred_thousand_events_take_little_memory() -> Result<()> {
+fn many_events_take_little_memory() -> Result<()> {
     within(170, async {
         let (mut old, mut new) = (stage("", "").await?, stage("", "").await?);
         old.host.stop().await?;
         new.host.stop().await?;
-        let count = 100_000;
+        let count = if environment::long() { 100_000 } else { 50_000 };
         let folder = TempDir::new()?;
         let file = text(&numbered(folder.path(), count, 900)?);
         let log = folder.path().join("log");
@@ -737,7 +737,7 @@ fn a_hundred_thousand_events_take_little_memory() -> Result<()> {
             let (seconds, peak) = measured(broker, &arguments, &log).await?;
             figures.push(json!({
                 "what": what, "seconds": seconds, "peak_mib": peak >> 20,
-                "per_second": 100_000.0 / seconds,
+                "per_second": count as f64 / seconds,
             }));
             ensure!(peak < 160 << 20, "{what} took {} MiB", peak >> 20);
         }

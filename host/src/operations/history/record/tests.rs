@@ -118,6 +118,7 @@ fn headers_that_are_no_attributes_are_kept() {
         ("X-Own", "other"),
         ("content-type", "application/json"),
         ("Sluice-Replay", "12"),
+        ("Sluice-Redacted", "7"),
         ("Nats-Msg-Id", "replay 12"),
         ("Nats-Stream-Source", "LEDGER 7"),
         ("Nats-Expected-Last-Sequence", "7"),
