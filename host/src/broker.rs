@@ -19,7 +19,7 @@ use crate::leases;
 use crate::operations::audit;
 
 pub use self::deleting::{How, delete};
-pub use self::reading::{ReadError, read, read_all};
+pub use self::reading::{ReadError, message, open, read, read_all};
 
 mod deleting;
 mod reading;

@@ -14,6 +14,8 @@ use serde_json::value::RawValue;
 use crate::claim_check;
 use crate::event::{self, Event, excerpt};
 
+pub use self::binary::attribute_name;
+
 mod binary;
 mod json;
 #[cfg(test)]

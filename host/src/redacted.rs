@@ -7,8 +7,8 @@
 
 use std::collections::BTreeSet;
 
-use async_nats::HeaderMap;
 use async_nats::jetstream::Context;
+use async_nats::{HeaderMap, HeaderName};
 use serde::{Deserialize, Serialize};
 
 use crate::broker::ReadError;
@@ -16,7 +16,8 @@ use crate::ledger::dead_letter::one_line;
 use crate::operations::audit;
 
 /// On an envelope: where its event stood.
-pub const REDACTED: &str = "Sluice-Redacted";
+/// Every message that a host reads is asked for it, so no name is made each time.
+static REDACTED: HeaderName = HeaderName::from_static("Sluice-Redacted");
 /// Who redacted it.
 pub const BY: &str = "Sluice-Redacted-By";
 /// When, RFC 3339.
@@ -66,7 +67,7 @@ impl Mark {
 
     /// Makes these headers an envelope's.
     pub fn write(&self, headers: &mut HeaderMap) {
-        headers.insert(REDACTED, self.sequence.to_string());
+        headers.insert(REDACTED.clone(), self.sequence.to_string());
         for (name, text) in [
             (STORED, &self.stored),
             (BY, &self.by),
@@ -84,7 +85,7 @@ pub fn is_envelope(headers: Option<&HeaderMap>) -> bool {
 }
 
 fn original(headers: &HeaderMap) -> Option<u64> {
-    headers.get(REDACTED)?.as_str().parse().ok()
+    headers.get(REDACTED.clone())?.as_str().parse().ok()
 }
 
 /// What is about to be redacted, as the audit has it.
@@ -169,7 +170,7 @@ mod tests {
             ..mark
         };
         assert_eq!(Mark::read(&headers), Some(expected));
-        headers.insert(REDACTED, "yes");
+        headers.insert(REDACTED.clone(), "yes");
         assert!(!is_envelope(Some(&headers)) && Mark::read(&headers).is_none());
     }
 

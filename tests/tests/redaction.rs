@@ -60,6 +60,17 @@ async fn rested(stage: &Stage, plugin: &str, inputs: usize) -> Result<()> {
     stage.host.settled(plugin, 30).await
 }
 
+/// Two events of Ada's that a plug-in is through with, the second a dead letter, and where they
+/// stand.
+async fn one_done_one_dead() -> Result<(Stage, Vec<u64>)> {
+    let stage = Stage::with(&["fail_by_data"], FAILS_ONCE).await?;
+    let inputs = [told("ada", 0, "ok"), told("ada", 1, "reject")];
+    let places = publish(&stage.jetstream, &inputs).await?;
+    wait_dead_letters(&stage.jetstream, 1, 30).await?;
+    rested(&stage, "fail-by-data", 2).await?;
+    Ok((stage, places))
+}
+
 fn sequences(said: &Value) -> Vec<u64> {
     let events = said.get("events").and_then(Value::as_array);
     let events = events.map(Vec::as_slice).unwrap_or_default();
@@ -394,13 +405,49 @@ fn an_envelope_that_is_there_is_not_stored_again_however_late() -> Result<()> {
 }
 
 #[test]
+fn an_envelope_from_another_store_is_handled_by_nobody_and_stands_for_nothing_here() -> Result<()> {
+    within(120, async {
+        let folder = tempfile::tempdir()?;
+        let file = folder.path().join("events.ndjson");
+        let file = file.to_str().context("a path that is no text")?;
+        let there = Stage::with(&["ok"], "").await?;
+        let places = publish(&there.jetstream, &series("ada", 1)).await?;
+        rested(&there, "ok", 1).await?;
+        redact(&there.broker, &["--key", "ada", "--yes"])
+            .await?
+            .ok()?;
+        let export = ["events", "export", file, "--key", "ada"];
+        sluice_on(&there.broker, &export).await?.ok()?;
+
+        let here = Stage::with(&["ok"], "").await?;
+        let own = Input::new("another", "ada", 0);
+        ensure!(publish(&here.jetstream, &[own]).await? == places);
+        sluice_on(&here.broker, &["events", "import", file])
+            .await?
+            .ok()?;
+        publish(&here.jetstream, &[Input::new("later", "ada", 1)]).await?;
+        rested(&here, "ok", 2).await?;
+        let done = here.host.metrics().await?.outcomes("ok", "done")?;
+        ensure!(done == 2.0, "{done} events were handled");
+        let imported = envelopes(&here, INPUTS).await?;
+        ensure!(originals(&imported)? == places, "{imported:?}");
+
+        let said = redact(&here.broker, &["--id", "another", "--yes", "--json"]).await?;
+        let said = said.ok()?.json()?;
+        ensure!(sequences(&said) == places, "{said}");
+        let said = redact(&here.broker, &["--key", "ada", "--yes", "--json"]).await?;
+        said.ok()?;
+        let found = envelopes(&here, INPUTS).await?;
+        let ids: Result<Vec<String>> = found.iter().map(|found| found.attribute("id")).collect();
+        ensure!(ids? == ["ada-0", "another", "later"], "{found:?}");
+        Ok(())
+    })
+}
+
+#[test]
 fn it_stands_in_the_audit_and_in_every_history() -> Result<()> {
     within(120, async {
-        let stage = Stage::with(&["fail_by_data"], FAILS_ONCE).await?;
-        let inputs = [told("ada", 0, "ok"), told("ada", 1, "reject")];
-        let places = publish(&stage.jetstream, &inputs).await?;
-        wait_dead_letters(&stage.jetstream, 1, 30).await?;
-        rested(&stage, "fail-by-data", 2).await?;
+        let (stage, places) = one_done_one_dead().await?;
         let [first, second] = places.as_slice() else {
             bail!("{places:?}");
         };
@@ -485,11 +532,7 @@ fn it_stands_in_the_audit_and_in_every_history() -> Result<()> {
 #[test]
 fn a_dry_run_changes_nothing_and_what_is_not_there_is_said() -> Result<()> {
     within(120, async {
-        let stage = Stage::with(&["fail_by_data"], FAILS_ONCE).await?;
-        let inputs = [told("ada", 0, "ok"), told("ada", 1, "reject")];
-        let places = publish(&stage.jetstream, &inputs).await?;
-        wait_dead_letters(&stage.jetstream, 1, 30).await?;
-        rested(&stage, "fail-by-data", 2).await?;
+        let (stage, places) = one_done_one_dead().await?;
         carried_over(&stage.jetstream).await?;
         let before = standing(&stage).await?;
         let dry = ["--subject", INPUTS, "--key", "ada", "--dry-run"];

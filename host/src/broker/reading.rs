@@ -1,22 +1,47 @@
-//! Takes a subject, gives every message that stands on it now, in order.
+//! Takes a stream, gives what stands in it: one message, or every one of a subject, in order.
 
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use async_nats::jetstream;
 use async_nats::jetstream::consumer::{AckPolicy, Consumer, DeliverPolicy, pull};
-use async_nats::jetstream::stream::Stream;
+use async_nats::jetstream::message::StreamMessage;
+use async_nats::jetstream::stream::{RawMessageErrorKind, Stream};
+use async_nats::jetstream::{self, Context};
 use futures_util::StreamExt;
 
 /// Why a subject could not be read to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
+    /// It is not there, or does not answer.
+    #[error("no stream {0}: {1}")]
+    Stream(String, String),
     /// The consumer was refused.
     #[error("no consumer on the stream: {0}")]
     Consumer(String),
     /// The messages did not all come.
     #[error("reading stopped before the end: {0}")]
     Messages(String),
+}
+
+/// A stream that is to be read.
+///
+/// # Errors
+/// [`ReadError::Stream`].
+pub async fn open(context: &Context, name: &str) -> Result<Stream, ReadError> {
+    let stream = context.get_stream(name).await;
+    stream.map_err(|error| ReadError::Stream(name.to_owned(), error.to_string()))
+}
+
+/// The message with this number, if it is there.
+///
+/// # Errors
+/// [`ReadError::Messages`].
+pub async fn message(stream: &Stream, sequence: u64) -> Result<Option<StreamMessage>, ReadError> {
+    match stream.get_raw_message(sequence).await {
+        Ok(message) => Ok(Some(message)),
+        Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
+        Err(error) => Err(ReadError::Messages(error.to_string())),
+    }
 }
 
 /// Reads every message that stands on a subject now, in order.

@@ -51,15 +51,15 @@ impl Target {
     /// The same, by a file that was read already.
     pub(super) async fn connect_by(&self, config: Config) -> anyhow::Result<Context> {
         let (config, place) = self.place(config)?;
-        let addresses = place.addresses();
-        place.said(broker::connect(&config.nats, addresses, NAME).await)
+        let connected = broker::connect(&config.nats, &place.addresses, NAME).await;
+        place.said(connected)
     }
 
     /// The same, but the connection breaks for good: see [`broker::connect_once`].
     pub(super) async fn connect_once(&self) -> anyhow::Result<Context> {
         let (config, place) = self.place(self.read_config()?)?;
-        let addresses = place.addresses();
-        place.said(broker::connect_once(&config.nats, addresses, NAME).await)
+        let connected = broker::connect_once(&config.nats, &place.addresses, NAME).await;
+        place.said(connected)
     }
 
     fn read_config(&self) -> anyhow::Result<Config> {
@@ -85,33 +85,28 @@ impl Target {
         let is_named = named.is_some() || self.config.is_some();
         // What a daemon with a nats-server of its own has written down here.
         let here = embedded(&config).ok().filter(|_| !is_named);
-        let place = match (&config.nats.server, here) {
-            (_, Some(address)) => Place::OfThisFolder(vec![address], nats_url(&config)),
-            (Server::Addresses(addresses), None) => Place::Named(addresses.clone()),
-            (Server::Embedded, None) => Place::Named(vec![embedded(&config)?]),
+        let said_in = here.is_some().then(|| nats_url(&config));
+        let addresses = match (&config.nats.server, here) {
+            (_, Some(address)) => vec![address],
+            (Server::Addresses(addresses), None) => addresses.clone(),
+            (Server::Embedded, None) => vec![embedded(&config)?],
         };
-        Ok((config, place))
+        Ok((config, Place { addresses, said_in }))
     }
 }
 
-/// Addresses, and who said them.
-enum Place {
-    Named(Vec<ServerAddr>),
-    /// A daemon, in this file.
-    OfThisFolder(Vec<ServerAddr>, PathBuf),
+/// Where a broker is.
+struct Place {
+    addresses: Vec<ServerAddr>,
+    /// The file of this folder in which a daemon has said so.
+    said_in: Option<PathBuf>,
 }
 
 impl Place {
-    fn addresses(&self) -> &[ServerAddr] {
-        match self {
-            Self::Named(addresses) | Self::OfThisFolder(addresses, _) => addresses,
-        }
-    }
-
     fn said(&self, connected: Result<Context, broker::Error>) -> anyhow::Result<Context> {
-        Ok(match self {
-            Self::Named(_) => connected?,
-            Self::OfThisFolder(_, file) => connected.with_context(|| {
+        Ok(match &self.said_in {
+            None => connected?,
+            Some(file) => connected.with_context(|| {
                 let file = file.display();
                 format!("{file} says where the broker of this folder was; --nats says another")
             })?,

@@ -11,14 +11,18 @@ use crate::event::{AttributeValue, Event, excerpt};
 
 const PREFIX: &str = "ce-";
 
+/// Which attribute a header is, in whatever case it is written; none when it is none.
+pub fn attribute_name(header: &str) -> Option<&str> {
+    let (prefix, name) = header.split_at_checked(PREFIX.len())?;
+    prefix.eq_ignore_ascii_case(PREFIX).then_some(name)
+}
+
 /// Reads the event without checking attribute values.
 pub(super) fn read(headers: Option<&HeaderMap>, payload: &Bytes) -> Result<Event, Error> {
     let mut read = Read::default();
     for (key, values) in headers.into_iter().flat_map(HeaderMap::iter) {
         let key: &str = key.as_ref();
-        if let Some((prefix, name)) = key.split_at_checked(PREFIX.len())
-            && prefix.eq_ignore_ascii_case(PREFIX)
-        {
+        if let Some(name) = attribute_name(key) {
             read.attribute(name, values)?;
         }
     }

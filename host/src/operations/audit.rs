@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Who;
-use crate::broker::{ReadError, read, read_all};
+use crate::broker::{ReadError, open, read, read_all};
 use crate::clock;
 
 /// The stream: one message an action, on `audit.<action>`.
@@ -101,8 +101,7 @@ pub async fn record(
 /// # Errors
 /// When the stream is not there or cannot be read.
 pub async fn of(context: &Context, action: &str) -> Result<Vec<Entry>, ReadError> {
-    let stream = context.get_stream(STREAM).await;
-    let stream = stream.map_err(|error| ReadError::Consumer(error.to_string()))?;
+    let stream = open(context, STREAM).await?;
     let mut entries = Vec::new();
     let subject = format!("{PREFIX}{action}");
     read_all(&stream, &subject, DeliverPolicy::All, |message| {

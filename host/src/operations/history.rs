@@ -5,8 +5,7 @@ use std::ops::ControlFlow;
 use async_nats::HeaderMap;
 use async_nats::jetstream::Context;
 use async_nats::jetstream::consumer::{DeliverPolicy, pull};
-use async_nats::jetstream::message::StreamMessage;
-use async_nats::jetstream::stream::{RawMessageErrorKind, Stream};
+use async_nats::jetstream::stream::Stream;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -15,7 +14,7 @@ pub use self::search::{Found, Query, Row, search};
 pub use self::stored::Stored;
 pub use self::story::{Story, story};
 use super::audit;
-use crate::broker::{EVENTS, ReadError, read};
+use crate::broker::{EVENTS, ReadError, message, read};
 use crate::redacted::{self, Mark};
 
 mod export;
@@ -88,14 +87,6 @@ pub async fn one(context: &Context, events: &Stream, sequence: u64) -> Result<St
              in {EVENTS} either",
             entry.who.name, entry.who.via, entry.time, deed.why
         ))),
-    }
-}
-
-async fn message(events: &Stream, sequence: u64) -> Result<Option<StreamMessage>, Error> {
-    match events.get_raw_message(sequence).await {
-        Ok(message) => Ok(Some(message)),
-        Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
-        Err(error) => Err(Error::Events(error.to_string())),
     }
 }
 

@@ -6,7 +6,7 @@
 
 use async_nats::jetstream::Context;
 use async_nats::jetstream::message::StreamMessage;
-use async_nats::jetstream::stream::{RawMessageErrorKind, Stream};
+use async_nats::jetstream::stream::Stream;
 use bytes::Bytes;
 use serde_json::json;
 
@@ -14,7 +14,7 @@ use self::seen::Seen;
 use super::blocked::{self, let_go_on};
 use super::who::Who;
 use super::{audit, fleet, history, letters};
-use crate::broker::{DEADLETTER, EVENTS, How, LEDGER, ReadError, delete};
+use crate::broker::{DEADLETTER, EVENTS, How, LEDGER, ReadError, delete, message, open};
 use crate::claim_check;
 use crate::clock;
 use crate::redacted::{ACTION, Deed, Mark};
@@ -107,8 +107,7 @@ pub async fn redact(
     mut each: impl FnMut(&Done),
 ) -> Result<Done, Error> {
     let events = history::stream(context).await?;
-    let ledger = context.get_stream(LEDGER).await;
-    let ledger = ledger.map_err(|error| ReadError::Consumer(error.to_string()))?;
+    let ledger = open(context, LEDGER).await?;
     let mut done = Done::default();
     for part in plan.events.chunks(OF_ONE_DEED) {
         let places: Vec<u64> = part.iter().map(|seen| seen.sequence).collect();
@@ -126,7 +125,7 @@ pub async fn redact(
                 at: at.clone(),
                 why: order.why.clone(),
             };
-            let known = plan.envelopes.get(&seen.sequence).copied();
+            let known = plan.envelope_of(seen);
             event(context, (&events, &ledger), (&mark, known), &mut done).await?;
             each(&done);
         }
@@ -193,14 +192,6 @@ async fn event(
     erase(context, EVENTS, sequence).await?;
     done.events.push((sequence, place));
     Ok(())
-}
-
-async fn message(stream: &Stream, sequence: u64) -> Result<Option<StreamMessage>, Error> {
-    match stream.get_raw_message(sequence).await {
-        Ok(message) => Ok(Some(message)),
-        Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
-        Err(error) => Err(ReadError::Messages(error.to_string()).into()),
-    }
 }
 
 /// Whether the ledger has this event there: it could have been made anew since.

@@ -3,7 +3,7 @@
 use crate::clock;
 use crate::operations::history::Query;
 
-/// What `find` and `export` ask of events.
+/// What `find`, `export` and `redact` ask of events.
 #[derive(Debug, clap::Args)]
 pub(super) struct Conditions {
     /// On these subjects; `*` and `>` as NATS has them.

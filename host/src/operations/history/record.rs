@@ -21,7 +21,7 @@ use bytes::Bytes;
 
 use super::Stored;
 use crate::claim_check;
-use crate::decode::{self, is_structured};
+use crate::decode::{self, attribute_name, is_structured};
 use crate::encode;
 use crate::event::{AttributeValue, Event, excerpt};
 use crate::gateway::outgoing::Outgoing;
@@ -45,7 +45,6 @@ const DATAREF: &str = "dataref";
 const BROKERS: &str = "Nats-";
 /// But for this one, where it is not the gateway's.
 const MESSAGE_ID: &str = "Nats-Msg-Id";
-const ATTRIBUTE: &str = "ce-";
 
 /// What is wrong with a line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -131,7 +130,7 @@ fn with_facts(event: Event, stored: &Stored) -> Event {
     // Those of a structured message say nothing.
     let attributes_are_headers = !is_structured(&stored.headers);
     add_facts(&mut event, stored, |name| {
-        !(attributes_are_headers && is_attribute(name))
+        !(attributes_are_headers && attribute_name(name).is_some())
     });
     event
 }
@@ -192,11 +191,6 @@ fn by_name(headers: &HeaderMap) -> Vec<(&str, &[HeaderValue])> {
         .collect();
     sorted.sort_unstable_by_key(|(name, _)| *name);
     sorted
-}
-
-fn is_attribute(name: &str) -> bool {
-    name.get(..ATTRIBUTE.len())
-        .is_some_and(|start| start.eq_ignore_ascii_case(ATTRIBUTE))
 }
 
 /// Attributes of ours that were taken out of an event.
@@ -281,7 +275,7 @@ fn binary(event: Event, subject: String, headers: HeaderMap) -> Result<Outgoing,
     let mut outgoing = Outgoing::event(event, subject);
     for (name, values) in headers.iter() {
         let text: &str = name.as_ref();
-        if is_attribute(text) {
+        if attribute_name(text).is_some() {
             return Err(Error::Header {
                 found: excerpt(text),
                 reason: "which is an attribute, and has a member of its own",

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use serde::{Serialize, Serializer};
 
 use super::fingerprint;
-use crate::decode::{decode, decoded, is_structured};
+use crate::decode::{attribute_name, decode, decoded, is_structured};
 use crate::ledger::dead_letter as facts;
 
 /// A word that many letters say.
@@ -210,12 +210,9 @@ impl Words {
                 "Nats-Msg-Size" => summary.size = value.parse().unwrap_or(0),
                 // The event's own, in whatever case its sender has written them.
                 other => {
-                    let Some((start, name)) = other.split_at_checked("ce-".len()) else {
+                    let Some(name) = attribute_name(other) else {
                         continue;
                     };
-                    if !start.eq_ignore_ascii_case("ce-") {
-                        continue;
-                    }
                     let text = || decoded(value).unwrap_or_default();
                     if name.eq_ignore_ascii_case("id") {
                         summary.event_id = text();

@@ -7,7 +7,7 @@ use async_nats::jetstream::Context;
 use async_nats::jetstream::consumer::pull;
 
 use super::{Done, Error};
-use crate::broker::{DEADLETTER, EVENTS, LEDGER, ReadError, read};
+use crate::broker::{DEADLETTER, EVENTS, LEDGER, open, read};
 use crate::claim_check;
 
 /// Where references to objects stand.
@@ -40,8 +40,7 @@ async fn referred_to(
 ) -> Result<BTreeSet<String>, Error> {
     let mut found = BTreeSet::new();
     for (name, subject) in REFERENCES {
-        let stream = context.get_stream(name).await;
-        let stream = stream.map_err(|error| ReadError::Consumer(error.to_string()))?;
+        let stream = open(context, name).await?;
         let what = pull::Config {
             filter_subject: subject.to_owned(),
             headers_only: true,

@@ -5,7 +5,7 @@ use async_nats::jetstream::message::StreamMessage;
 
 use crate::broker::LEDGER;
 use crate::claim_check;
-use crate::decode::{decode, is_structured};
+use crate::decode::{attribute_name, decode, is_structured};
 use crate::encode;
 use crate::ledger::dead_letter::{REPLAY, SUBJECT};
 use crate::redacted::{BODY, Mark};
@@ -22,7 +22,9 @@ pub(super) fn of(message: &StreamMessage, mark: &Mark) -> HeaderMap {
         headers.insert(BODY, object);
     }
     mark.write(&mut headers);
-    headers.insert("Nats-Msg-Id", format!("redact {}", mark.sequence));
+    // With the time: an envelope that was imported says a place of another store.
+    let id = format!("redact {} {}", mark.sequence, mark.stored);
+    headers.insert("Nats-Msg-Id", id);
     headers
 }
 
@@ -39,9 +41,7 @@ fn attributes(message: &StreamMessage) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, values) in message.headers.iter() {
         let text: &str = name.as_ref();
-        let is_attribute = text
-            .get(.."ce-".len())
-            .is_some_and(|start| start.eq_ignore_ascii_case("ce-"));
+        let is_attribute = attribute_name(text).is_some();
         let is_place = text.eq_ignore_ascii_case(claim_check::HEADER);
         if is_attribute && !is_place || text.eq_ignore_ascii_case("content-type") {
             for value in values {
@@ -83,7 +83,7 @@ mod tests {
     fn mark() -> Mark {
         Mark {
             sequence: 7,
-            stored: String::new(),
+            stored: "2026-11-29T08:00:00Z".to_owned(),
             by: "vera".to_owned(),
             at: String::new(),
             why: "asked".to_owned(),
@@ -122,7 +122,7 @@ mod tests {
         let envelope = of(&message, &mark());
         let kept = [
             ("Ce-Type", "t"),
-            ("Nats-Msg-Id", "redact 7"),
+            ("Nats-Msg-Id", "redact 7 2026-11-29T08:00:00Z"),
             ("Sluice-Redacted", "7"),
             ("Sluice-Subject", "d365.a"),
             ("ce-id", "1"),
@@ -140,7 +140,7 @@ mod tests {
             br#"{"specversion":"1.0","id":"1","source":"/s","type":"t","data":{"name":"Ada"}}"#,
         );
         let kept = [
-            ("Nats-Msg-Id", "redact 7"),
+            ("Nats-Msg-Id", "redact 7 2026-11-29T08:00:00Z"),
             ("Sluice-Redacted", "7"),
             ("ce-id", "1"),
             ("ce-source", "/s"),

@@ -8,7 +8,7 @@ use async_nats::jetstream::stream::Stream;
 
 use super::Error;
 use super::seen::{Seen, see};
-use crate::broker::{LEDGER, ReadError};
+use crate::broker::{LEDGER, open};
 use crate::claim_check;
 use crate::clock;
 use crate::ledger::inbox::InboxId;
@@ -23,8 +23,8 @@ use crate::route::REPLAY_PREFIX;
 pub struct Plan {
     /// Events of the store, those that were sent again among them, in its order.
     pub events: Vec<Seen>,
-    /// Where envelopes of such events stand, by where the events stood.
-    pub envelopes: HashMap<u64, u64>,
+    /// Envelopes of such events, by where the events stood.
+    pub envelopes: HashMap<u64, Envelope>,
     /// Dead letters, the oldest first.
     pub letters: Vec<Seen>,
     /// Places in the ledger of dead letters that are, or were, in their stream too.
@@ -33,11 +33,27 @@ pub struct Plan {
     pub bodies: BTreeSet<String>,
 }
 
+/// What is left of an event.
+#[derive(Debug)]
+pub struct Envelope {
+    /// Where it stands.
+    place: u64,
+    /// Whose it is.
+    identity: Option<InboxId>,
+}
+
 impl Plan {
     /// How many events are so, and were redacted before.
     pub fn redacted_before(&self) -> usize {
-        let is_left = |seen: &&Seen| self.envelopes.contains_key(&seen.sequence);
+        let is_left = |seen: &&Seen| self.envelope_of(seen).is_some();
         self.envelopes.len() - self.events.iter().filter(is_left).count()
+    }
+
+    /// Where the envelope of an event stands that is still there itself. One that was imported
+    /// speaks of another store, and of whatever stood there in that place.
+    pub(super) fn envelope_of(&self, seen: &Seen) -> Option<u64> {
+        let envelope = self.envelopes.get(&seen.sequence)?;
+        (envelope.identity == seen.identity).then_some(envelope.place)
     }
 
     /// Whether nothing is left to be erased.
@@ -80,9 +96,8 @@ pub async fn plan(context: &Context, query: &Query) -> Result<Plan, Error> {
     };
     let events = history::stream(context).await?;
     looking.in_the_store(&events).await?;
-    let ledger = context.get_stream(LEDGER).await;
-    let ledger = ledger.map_err(|error| ReadError::Consumer(error.to_string()))?;
     looking.as_letters(&letters::stream(context).await?).await?;
+    let ledger = open(context, LEDGER).await?;
     looking.in_the_ledger(&ledger).await?;
     let mut plan = looking.plan;
     plan.events.sort_by_key(|seen| seen.sequence);
@@ -138,7 +153,9 @@ impl Looking<'_> {
         match &seen.row.redacted {
             Some(mark) => {
                 self.places.insert(mark.sequence);
-                self.plan.envelopes.insert(mark.sequence, seen.sequence);
+                let (place, identity) = (seen.sequence, seen.identity);
+                let envelope = Envelope { place, identity };
+                self.plan.envelopes.insert(mark.sequence, envelope);
             }
             None => {
                 self.places.insert(seen.sequence);

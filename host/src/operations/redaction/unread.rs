@@ -7,7 +7,7 @@ use async_nats::jetstream::Context;
 use async_nats::jetstream::stream::{LastRawMessageErrorKind, Stream};
 
 use super::{Error, Plan};
-use crate::broker::{LEDGER, ReadError};
+use crate::broker::{LEDGER, ReadError, open};
 use crate::ledger::entry::Entry;
 use crate::ledger::position::Position;
 use crate::ledger::subject::{self, PartitionName};
@@ -76,8 +76,7 @@ pub async fn unread(context: &Context, plan: &Plan) -> Result<Unread, Error> {
     let (answers, silent) = fleet::answers(context).await?;
     unread.is_nobody_there = answers.is_empty() && silent.is_empty();
     unread.silent = silent;
-    let ledger = context.get_stream(LEDGER).await;
-    let ledger = ledger.map_err(|error| ReadError::Consumer(error.to_string()))?;
+    let ledger = open(context, LEDGER).await?;
     let mut known: BTreeMap<String, (Vec<String>, u8)> = BTreeMap::new();
     for entry in answers.into_iter().flat_map(|answer| answer.plugins) {
         let Some(limits) = entry.limits else { continue };
