@@ -20,6 +20,7 @@ mod output;
 mod pause;
 mod plugins;
 mod progress;
+mod replay;
 mod rollback;
 mod run;
 mod send;
@@ -101,6 +102,8 @@ enum Verb {
     Completions(completions::Args),
     /// Write manual pages, one for each verb.
     Man(man::Args),
+    /// Give a plug-in its history again, or a new build of it, and say what that one does otherwise.
+    Replay(replay::Args),
     /// Who deployed, paused, replayed, edited, discarded, redacted what.
     Audit(audit::Args),
     /// What `run` starts for each component that it has not compiled before.
@@ -143,6 +146,7 @@ impl Cli {
             Verb::Doctor(args) => runtime.block_on(doctor::run(args)),
             Verb::Completions(args) => completions::run(&args),
             Verb::Man(args) => man::run(&args),
+            Verb::Replay(args) => runtime.block_on(replay::run(args)),
             Verb::Audit(args) => runtime.block_on(audit::run(args)),
             Verb::Compile(bounds) => compiler::run(bounds).map(|()| ExitCode::SUCCESS),
         };

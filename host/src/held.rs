@@ -280,6 +280,7 @@ impl Held {
                 sequence: self.sequence,
                 is_replay: body.replay().is_some(),
                 traceparent,
+                with_effects: true,
                 span: Span::default(),
                 event: Arc::clone(event),
             },

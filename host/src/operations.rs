@@ -10,6 +10,7 @@ pub mod letters;
 pub mod mask;
 pub mod redaction;
 pub mod replays;
+pub mod shadow;
 pub mod who;
 
 pub use self::who::Who;

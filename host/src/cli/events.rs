@@ -13,6 +13,7 @@ mod show;
 mod story;
 mod tail;
 
+pub(super) use self::conditions::moment;
 pub(crate) use self::story::level_name;
 pub(super) use tail::Args as TailArgs;
 

@@ -210,6 +210,7 @@ fn call(generation: &Generation, input: Input, sequence: u64) -> (Place, Call) {
         sequence,
         is_replay: false,
         traceparent: format!("00-{trace}-{sequence:016x}-01"),
+        with_effects: true,
         span: Span::default(),
         event,
     };

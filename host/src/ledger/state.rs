@@ -1,4 +1,5 @@
-//! Takes keys, gives the plug-in's values: its own staged and committed writes, filled from the ledger.
+//! Takes keys, gives the plug-in's values: its own staged and committed writes, filled from where
+//! those are kept.
 //!
 //! Calls run side by side, so state is optimistic: a call notes the version of everything
 //! it read, and its writes are accepted only while those versions are still current.
@@ -42,13 +43,30 @@ pub enum Error {
         #[source]
         source: async_nats::jetstream::stream::LastRawMessageError,
     },
+    /// It is kept on this machine, and cannot be read there.
+    #[error("state key {key:?} could not be read: {reason}")]
+    Local {
+        /// The key.
+        key: String,
+        /// What the store says.
+        reason: String,
+    },
 }
 
-struct Backing {
-    ledger: Stream,
+/// Where values are that the cache does not hold.
+enum Backing {
+    Ledger(Box<Ledger>),
+    Local(Box<Fetch>),
+}
+
+struct Ledger {
+    stream: Stream,
     name: PartitionName,
     runtime: tokio::runtime::Handle,
 }
+
+/// Reads a value that is kept on this machine.
+type Fetch = dyn Fn(&str) -> Result<Option<Bytes>, String> + Send + Sync;
 
 struct Entry {
     value: Option<Bytes>,
@@ -86,11 +104,21 @@ impl StateCache {
     pub fn in_ledger(ledger: Stream, name: PartitionName, runtime: tokio::runtime::Handle) -> Self {
         Self {
             inner: Mutex::default(),
-            backing: Some(Backing {
-                ledger,
+            backing: Some(Backing::Ledger(Box::new(Ledger {
+                stream: ledger,
                 name,
                 runtime,
-            }),
+            }))),
+        }
+    }
+
+    /// State that is filled from a store on this machine.
+    pub fn in_store(
+        fetch: impl Fn(&str) -> Result<Option<Bytes>, String> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            inner: Mutex::default(),
+            backing: Some(Backing::Local(Box::new(fetch))),
         }
     }
 
@@ -164,8 +192,20 @@ impl std::fmt::Debug for StateCache {
 
 impl Backing {
     fn fetch(&self, key: &str, patience: Duration) -> Result<Option<Bytes>, Error> {
+        match self {
+            Self::Ledger(ledger) => ledger.fetch(key, patience),
+            Self::Local(fetch) => fetch(key).map_err(|reason| Error::Local {
+                key: key.to_owned(),
+                reason,
+            }),
+        }
+    }
+}
+
+impl Ledger {
+    fn fetch(&self, key: &str, patience: Duration) -> Result<Option<Bytes>, Error> {
         let subject = self.name.state(key);
-        let read = self.ledger.get_last_raw_message_by_subject(&subject);
+        let read = self.stream.get_last_raw_message_by_subject(&subject);
         let answer = self
             .runtime
             .block_on(async { tokio::time::timeout(patience, read).await });

@@ -24,7 +24,7 @@ use crate::broker::DEADLETTER;
 use crate::clock;
 
 mod adopting;
-mod pace;
+pub(super) mod pace;
 mod running;
 
 const BUCKET: &str = "sluicegate";

@@ -216,6 +216,8 @@ pub(super) struct Requests {
     /// When each of them is over.
     end: Instant,
     sent: usize,
+    /// None leaves: the call is one of history.
+    may_leave: bool,
     /// Of the attempt that sends them.
     span: Span,
 }
@@ -226,14 +228,16 @@ impl Requests {
             http,
             end: before(deadline),
             sent: 0,
+            may_leave: true,
             span: Span::default(),
         }
     }
 
     /// A call begins.
-    pub(super) fn begin(&mut self, deadline: Instant, span: Span) {
+    pub(super) fn begin(&mut self, deadline: Instant, span: Span, may_leave: bool) {
         self.end = before(deadline);
         self.sent = 0;
+        self.may_leave = may_leave;
         self.span = span;
     }
 
@@ -290,6 +294,15 @@ impl WasiHttpHooks for Requests {
         let Some(http) = self.http.clone() else {
             return refused(request, Error::HttpRequestDenied, end);
         };
+        if !self.may_leave {
+            let (plugin, address) = (&http.labels.plugin, shown(request.uri()));
+            tracing::debug!(
+                plugin,
+                address,
+                "request refused: a replay is without effects"
+            );
+            return refused(request, Error::HttpRequestDenied, end);
+        }
         if MAX_REQUESTS <= self.sent {
             let plugin = &http.labels.plugin;
             tracing::warn!(plugin, "request refused: a call may send {MAX_REQUESTS}");

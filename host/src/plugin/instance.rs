@@ -33,6 +33,9 @@ pub struct Call {
     pub is_replay: bool,
     /// W3C trace context.
     pub traceparent: String,
+    /// Whether its requests leave, and what it emits: not those of history that is only looked
+    /// at again.
+    pub with_effects: bool,
     /// The span of this attempt, from its begin on.
     pub span: Span,
 }
@@ -101,7 +104,8 @@ impl Instance {
         data.staged = Staged::default();
         data.meter.refused = None;
         data.deadline = deadline;
-        data.requests.begin(deadline, call.span.clone());
+        data.requests
+            .begin(deadline, call.span.clone(), call.with_effects);
         data.lines
             .begin(Some(Arc::clone(&call.event)), call.span.clone());
         data.call = Some(CallContext {

@@ -44,7 +44,7 @@ impl Conditions {
 }
 
 /// A time, or how long ago; Unix milliseconds.
-fn moment(text: &str) -> Result<u64, String> {
+pub(in crate::cli) fn moment(text: &str) -> Result<u64, String> {
     if let Some(moment) = clock::parse_rfc3339(text) {
         return Ok(moment);
     }

@@ -53,6 +53,20 @@ impl Export {
         query: &Query,
         bounds: Bounds,
     ) -> Result<Self, Error> {
+        Self::between(context, events, query.subjects(), query, bounds).await
+    }
+
+    /// The same on these subjects, which do not overlap, whatever those of `query` are.
+    ///
+    /// # Errors
+    /// When the stream cannot be read.
+    pub async fn between(
+        context: &Context,
+        events: &Stream,
+        subjects: Vec<String>,
+        query: &Query,
+        bounds: Bounds,
+    ) -> Result<Self, Error> {
         let (first, last) = find::ends(events).await?;
         let mut start = first.max(bounds.from.unwrap_or(0));
         let mut end = last.min(bounds.to.unwrap_or(u64::MAX));
@@ -64,7 +78,6 @@ impl Export {
         {
             end = end.min(later.saturating_sub(1));
         }
-        let subjects = query.subjects();
         let after = start.saturating_sub(1).min(end);
         let behind = count(events, &subjects, after).await?;
         let expected = match end < last {
@@ -85,6 +98,16 @@ impl Export {
     /// How many there were at the start.
     pub fn expected(&self) -> u64 {
         self.expected
+    }
+
+    /// The sequences between which it looks: the first one is behind this,
+    pub fn after(&self) -> u64 {
+        self.after
+    }
+
+    /// and the last one is not behind this.
+    pub fn end(&self) -> u64 {
+        self.end
     }
 
     /// The next one; none when all were given. A broker that is away is waited for, a minute.

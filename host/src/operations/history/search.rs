@@ -16,6 +16,7 @@ use crate::broker::read;
 use crate::claim_check;
 use crate::decode::{attribute, decode, is_structured};
 use crate::event::Event;
+use crate::manifest::subject_matches;
 use crate::redacted::Mark;
 use crate::route::REPLAY_PREFIX;
 
@@ -245,6 +246,13 @@ impl Query {
                 attribute(&stored.headers, name)
             })),
         }
+    }
+
+    /// Whether an event on this subject is so; when it was stored does not count.
+    pub fn is_met_by_event(&self, subject: &str, event: &Event) -> bool {
+        let is_there = self.subject.is_empty() || subject_matches(&self.subject, subject);
+        let is_so = || self.meets(&of_event(0, String::new(), subject, event));
+        is_there && (self.is_met_by_all() || is_so())
     }
 
     /// Nothing is asked of attributes.

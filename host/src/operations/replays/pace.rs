@@ -9,13 +9,13 @@ const GRAIN: Duration = Duration::from_millis(5);
 
 /// So many turns a second.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(in crate::operations) struct Pace {
     between: Duration,
     next: Instant,
 }
 
 impl Pace {
-    pub(super) fn new(rate: u32) -> Self {
+    pub(in crate::operations) fn new(rate: u32) -> Self {
         Self {
             between: Duration::from_secs(1) / rate.max(1),
             next: Instant::now(),
@@ -23,12 +23,12 @@ impl Pace {
     }
 
     /// When the next turn is.
-    pub(super) fn due(&self) -> Instant {
+    pub(in crate::operations) fn due(&self) -> Instant {
         self.next.checked_sub(GRAIN).unwrap_or(self.next)
     }
 
     /// A turn was taken.
-    pub(super) fn taken(&mut self) {
+    pub(in crate::operations) fn taken(&mut self) {
         let now = Instant::now();
         // Late by more than some grains: what was missed is not caught up with.
         self.next = self.next.max(now.checked_sub(GRAIN * 4).unwrap_or(now));
