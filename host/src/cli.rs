@@ -30,6 +30,7 @@ mod stop;
 mod test;
 mod touched;
 mod wit;
+mod working;
 
 pub(crate) use self::events::level_name;
 

@@ -11,7 +11,7 @@ use crate::clock;
 use crate::delivery::{Decoded, Delivery};
 use crate::hex::hex;
 use crate::lane::LaneId;
-use crate::ledger::dead_letter::{DeadLetter, REPLAY, SUBJECT};
+use crate::ledger::dead_letter::{DeadLetter, REPLAY, SUBJECT, is_quiet};
 use crate::ledger::inbox::InboxId;
 use crate::ledger::message::Retry;
 use crate::ledger::reason::Reason;
@@ -102,7 +102,7 @@ impl Body {
         self.decoded()?.event.text("correlationid")
     }
 
-    /// The dead letter that was sent again, when this is one.
+    /// The dead letter that was sent again, or the replay of history, when this is one.
     fn replay(&self) -> Option<&str> {
         if !self.0.subject.starts_with(REPLAY_PREFIX) {
             return None;
@@ -111,8 +111,14 @@ impl Body {
         Some(header(REPLAY).map_or("", |value| value.as_str()))
     }
 
+    /// History is only looked at again: nothing of it is to leave.
+    fn is_quiet(&self) -> bool {
+        self.replay().is_some() && self.0.headers.as_ref().is_some_and(is_quiet)
+    }
+
     /// What the inbox remembers. A replay is not the event's first arrival again, but one
-    /// of its own: sending the same dead letter twice has one effect.
+    /// of its own: sending the same dead letter twice has one effect, and so has an event that
+    /// one replay of history sends twice.
     fn inbox_id(&self) -> Option<InboxId> {
         let id = self.decoded()?.inbox_id;
         let Some(replay) = self.replay() else {
@@ -280,7 +286,7 @@ impl Held {
                 sequence: self.sequence,
                 is_replay: body.replay().is_some(),
                 traceparent,
-                with_effects: true,
+                with_effects: !body.is_quiet(),
                 span: Span::default(),
                 event: Arc::clone(event),
             },
@@ -306,6 +312,7 @@ impl Held {
             first: self.first,
             sequence: self.stored_at(),
             blocks: (self.hold == Hold::Blocked).then_some(self.sequence),
+            is_quiet: self.body.as_ref().is_some_and(Body::is_quiet),
             subject: delivery.map_or("", original_subject),
             key: &self.key,
             trace_id: self.body.as_ref().map(Body::trace_id).unwrap_or_default(),

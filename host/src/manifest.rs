@@ -14,6 +14,7 @@ pub(crate) mod section;
 pub(crate) mod subject;
 #[cfg(test)]
 mod tests;
+mod type_pattern;
 
 use document::Document;
 use raw::{CapabilitiesWords, DeliveryWords, LimitsWords, RawManifest, RetryWords};
@@ -22,6 +23,7 @@ use section::Section;
 pub use document::Error;
 pub use origin::Origin;
 pub use subject::{reduce, subject_matches};
+pub use type_pattern::TypePattern;
 
 /// A plug-in's manifest with every default filled in.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,38 +59,6 @@ pub struct Subscribe {
     pub types: Vec<TypePattern>,
     /// The text of `where`, a CloudEvents SQL expression. Not checked here.
     pub filter: Option<String>,
-}
-
-/// One entry of `types`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TypePattern {
-    /// This type.
-    Exact(String),
-    /// Every type that starts with this; written with a `*` at its end.
-    Prefix(String),
-}
-
-impl TypePattern {
-    /// Whether an event of this type is wanted.
-    pub fn matches(&self, event_type: &str) -> bool {
-        match self {
-            Self::Exact(exact) => event_type == exact,
-            Self::Prefix(prefix) => event_type.starts_with(prefix),
-        }
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        let (name, is_prefix) = match text.strip_suffix('*') {
-            Some(prefix) => (prefix, true),
-            None => (text, false),
-        };
-        let is_clean = !name.contains(|c: char| c == '*' || c.is_whitespace() || c.is_control());
-        match (is_prefix, is_clean) {
-            (true, true) => Some(Self::Prefix(name.to_owned())),
-            (false, true) if !name.is_empty() => Some(Self::Exact(name.to_owned())),
-            _ => None,
-        }
-    }
 }
 
 /// How a plug-in gets its events.

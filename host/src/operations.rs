@@ -8,6 +8,7 @@ pub mod fleet;
 pub mod history;
 pub mod letters;
 pub mod mask;
+mod positions;
 pub mod redaction;
 pub mod replays;
 pub mod shadow;

@@ -112,6 +112,9 @@ pub struct Limits {
     pub isolation: String,
     /// What it hears.
     pub subjects: Vec<String>,
+    /// And of which types, none for all; a host of an earlier version does not say.
+    #[serde(default)]
+    pub types: Option<Vec<String>>,
     /// Where it may send events.
     pub emit: Vec<String>,
     /// Which origins it may call.
@@ -151,6 +154,7 @@ impl From<&Manifest> for Limits {
             }
             .to_owned(),
             subjects: subscribe.subjects.clone(),
+            types: Some(subscribe.types.iter().map(ToString::to_string).collect()),
             emit: capabilities.emit.clone(),
             http: capabilities.http.clone(),
         }

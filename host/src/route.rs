@@ -7,7 +7,7 @@ use crate::lane::LaneId;
 use crate::manifest::{Manifest, Ordering, subject_matches};
 use crate::plugin::emit::{MAX_HOPS, hops};
 
-/// Where replayed dead letters go: `d365.replay.<plugin>.<slot>`.
+/// Where replayed dead letters go, and replayed history: `d365.replay.<plugin>.<slot>`.
 pub const REPLAY_PREFIX: &str = "d365.replay.";
 
 /// What is to be done with an event.

@@ -63,7 +63,7 @@ async fn draw(page: &Page, wanted: &Wanted) -> Result<Markup, Fault> {
     let replays = Replays::open(&context).await?.all().await?;
     let running = replays
         .iter()
-        .filter(|replay| replay.state == State::Running);
+        .filter(|replay| replay.state == State::Running && replay.history.is_none());
     let is_cut = page.console.inner.shelf.is_cut().await;
     Ok(html! {
         h1 { "Dead letters" }

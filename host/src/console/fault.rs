@@ -88,12 +88,17 @@ impl From<replays::Error> for Fault {
     fn from(error: replays::Error) -> Self {
         match error {
             replays::Error::None(_) => Self::new(StatusCode::NOT_FOUND, error.to_string()),
-            replays::Error::Ended(..) | replays::Error::Taken(_) => {
-                Self::new(StatusCode::CONFLICT, error.to_string())
-            }
+            replays::Error::Ended(..)
+            | replays::Error::Taken(_)
+            | replays::Error::Unknown(_)
+            | replays::Error::Plugin(_) => Self::new(StatusCode::CONFLICT, error.to_string()),
             replays::Error::Letters(error) => error.into(),
             replays::Error::Conditions(error) => error.into(),
-            replays::Error::Bucket(_) | replays::Error::Audit(_) => Self::broker(error),
+            replays::Error::History(error) => error.into(),
+            replays::Error::Fleet(error) => error.into(),
+            replays::Error::Bucket(_) | replays::Error::Audit(_) | replays::Error::Ledger(_) => {
+                Self::broker(error)
+            }
         }
     }
 }

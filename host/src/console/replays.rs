@@ -1,4 +1,5 @@
-//! Takes which dead letters are to be sent again, has that done at a bounded rate, shows how far it is.
+//! Takes which dead letters are to be sent again, has that done at a bounded rate, shows how far it
+//! is; and how far replays of history are.
 
 use axum::extract::{Form, Path, Query};
 use axum::response::Response;
@@ -11,7 +12,7 @@ use super::layout::Place;
 use super::page::Page;
 use super::words::{count, counted, query, time};
 use crate::operations::letters::groups;
-use crate::operations::replays::{MAX_RATE, RATE, Replay, Replays, State};
+use crate::operations::replays::{History, MAX_RATE, RATE, Replay, Replays, State};
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Wanted {
@@ -88,25 +89,52 @@ pub(super) async fn one(page: Page, Path(id): Path<String>) -> Response {
                 (progress(&page, &replay))
                 dl.rows {
                     dt { "Asked by" } dd { (replay.who.name) ", " (replay.who.via) ", " (time(&replay.asked)) }
-                    dt { "Which" } dd {
-                        @if replay.conditions.is_empty() { "all" }
-                        @for condition in &replay.conditions { code { (condition) } " " }
-                        ", up to number " (replay.up_to)
+                    @match &replay.history {
+                        None => { (letters(&replay)) }
+                        Some(history) => { (events(&replay, history)) }
                     }
                     dt { "Rate" } dd { (count(replay.rate)) "/s at the most" }
                     dt { "Done by" } dd { @if replay.by.is_empty() { "the next host that sees it" } @else { (replay.by) } }
                     @if let Some(ended) = &replay.ended { dt { "Ended" } dd { (time(ended)) } }
                 }
                 @if !replay.failures.is_empty() {
-                    h2 { "Those that stay" }
+                    @let place = if replay.history.is_none() { "/dead-letters/" } else { "/events/" };
+                    h2 { @if replay.history.is_none() { "Those that stay" } @else { "Those that were not given again" } }
                     ul { @for failure in &replay.failures { li {
-                        a href={ "/dead-letters/" (failure.letter) } { (failure.letter) } ": " (failure.error)
+                        a href={ (place) (failure.number) } { (failure.number) } ": " (failure.error)
                     } } }
                 }
             })
         }
     })
     .await
+}
+
+fn letters(replay: &Replay) -> Markup {
+    html! {
+        dt { "Which" } dd {
+            @if replay.conditions.is_empty() { "all" }
+            @for condition in &replay.conditions { code { (condition) } " " }
+            ", up to number " (replay.up_to)
+        }
+    }
+}
+
+fn events(replay: &Replay, history: &History) -> Markup {
+    html! {
+        dt { "For" } dd { (history.plugin) }
+        dt { "Which" } dd {
+            "events " (history.from) " to " (replay.up_to)
+            @for condition in &replay.conditions { ", " code { (condition) } }
+        }
+        dt { "Effects" } dd {
+            @if history.with_effects { "what it emits leaves, and its requests do" }
+            @else { "none: what it emits is dropped, and its requests are refused" }
+        }
+        @if 0 < history.undecodable {
+            dt { "Left out" } dd { (counted(history.undecodable, "message")) ", no CloudEvents" }
+        }
+    }
 }
 
 pub(super) async fn all(page: Page) -> Response {
@@ -125,14 +153,14 @@ pub(super) async fn all(page: Page) -> Response {
 /// How far it is.
 pub(super) fn progress(page: &Page, replay: &Replay) -> Markup {
     let (finished, total) = (replay.finished().min(replay.total), replay.total);
-    let which = match replay.conditions.as_slice() {
-        [] => "all dead letters".to_owned(),
-        some => some.join(" and "),
+    let (word, history) = match &replay.history {
+        None => ("replayed", None),
+        Some(history) => ("given again", Some(history)),
     };
     html! {
         article.card.replay id={ "replay-" (replay.id) } {
             header {
-                h2 { a href={ "/replays/" (replay.id) } { (which) } }
+                h2 { a href={ "/replays/" (replay.id) } { (replay.which()) } }
                 span.badge.bad[0 < replay.failed] { (replay.state.name()) }
                 @if replay.state == State::Running && page.may_act() {
                     form.actions method="post" action={ "/replays/" (replay.id) "/cancel" } {
@@ -140,11 +168,16 @@ pub(super) fn progress(page: &Page, replay: &Replay) -> Markup {
                     }
                 }
             }
-            progress max=(total.max(1)) value=(if total == 0 { 1 } else { finished }) aria-label="Letters finished" {}
+            progress max=(total.max(1)) value=(if total == 0 { 1 } else { finished }) aria-label="Finished" {}
             p {
-                (count(finished)) " of " (count(total)) ": " (count(replay.replayed)) " replayed, "
+                (count(finished)) " of " (count(total)) ": " (count(replay.replayed)) " " (word) ", "
                 (count(replay.gone)) " gone meanwhile, " (count(replay.failed)) " failed"
-                @if replay.state == State::Cancelled { "; " (count(total - finished)) " stay where they are" }
+                @if replay.state == State::Cancelled && history.is_none() { "; " (count(total - finished)) " stay where they are" }
+                @if replay.state == State::Cancelled && history.is_some() { "; " (count(total - finished)) " were not given" }
+            }
+            @if let Some(history) = history.filter(|_| replay.state == State::Running) {
+                @if 0 < history.unhandled { p { (count(history.unhandled)) " of those given again are not handled yet" } }
+                @if !history.waits.is_empty() { p.hint { "It waits: " (history.waits) } }
             }
         }
     }

@@ -45,6 +45,11 @@ pub const DISCARD: &str = "Sluice-Discard";
 pub const EDITED: &str = "Sluice-Edited";
 /// And who that was.
 pub const EDITED_BY: &str = "Sluice-Edited-By";
+/// On a replayed message, and on the dead letter that it became: [`NONE`] when what its plug-in
+/// emits is dropped and its requests are refused.
+pub const EFFECTS: &str = "Sluice-Effects";
+/// No effects.
+pub const NONE: &str = "none";
 /// The body did not fit beside the facts: it still stands in EVENTS, at `Sluice-Sequence`.
 pub const BODY_OMITTED: &str = "Sluice-Body-Omitted";
 
@@ -72,6 +77,8 @@ pub struct DeadLetter<'a> {
     pub sequence: u64,
     /// The place whose key it keeps waiting.
     pub blocks: Option<u64>,
+    /// It was sent again to have no effects, and so is what is sent again of it.
+    pub is_quiet: bool,
     /// Of the original.
     pub subject: &'a str,
     /// The lane's key, where it is known.
@@ -110,6 +117,9 @@ impl DeadLetter<'_> {
         if let Some(place) = self.blocks {
             headers.insert(BLOCKS, place.to_string());
         }
+        if self.is_quiet {
+            headers.insert(EFFECTS, NONE);
+        }
         let reason = self.reason.as_str();
         // Its body stands in the object store, and the original's headers say where.
         let taken_out = self
@@ -129,6 +139,13 @@ impl DeadLetter<'_> {
         headers.insert(BODY_OMITTED, letter.payload.len().to_string());
         message::dead(self.plugin, reason, headers, Bytes::new(), ttl)
     }
+}
+
+/// Whether a message says that it is to have no effects.
+pub fn is_quiet(headers: &HeaderMap) -> bool {
+    headers
+        .get(EFFECTS)
+        .is_some_and(|value| value.as_str() == NONE)
 }
 
 /// The headers of the original, but those that the broker would act on again and those
@@ -175,6 +192,7 @@ mod tests {
             first: 0,
             sequence: 42,
             blocks: Some(41),
+            is_quiet: false,
             subject: "d365.dataverse.x.record.account.update.3",
             key: "account/1",
             trace_id: String::new(),
@@ -207,6 +225,21 @@ mod tests {
         assert_eq!(header("Sluice-Sequence").as_deref(), Some("42"));
         assert_eq!(header("Sluice-Blocks").as_deref(), Some("41"));
         assert_eq!(header("Nats-TTL").as_deref(), Some("60s"));
+    }
+
+    #[test]
+    fn what_was_to_have_no_effects_is_to_have_none_again() {
+        let mut headers = HeaderMap::new();
+        headers.insert(EFFECTS, NONE);
+        assert!(is_quiet(&headers) && !is_quiet(&original(&headers)));
+        let of = |is_quiet| {
+            let letter = DeadLetter {
+                is_quiet,
+                ..letter(&headers, b"", 1 << 20)
+            };
+            super::is_quiet(&letter.message(Duration::from_secs(60)).headers)
+        };
+        assert!(of(true) && !of(false));
     }
 
     #[test]

@@ -132,6 +132,9 @@ async fn to_its_plugin(context: &Context, letter: &Letter) -> Result<Outgoing, E
     if let Some(place) = summary.blocks {
         headers.insert(facts::BLOCKS, place.to_string());
     }
+    if facts::is_quiet(&letter.headers) {
+        headers.insert(facts::EFFECTS, facts::NONE);
+    }
     let id = format!("replay {} {}", summary.id, summary.last_time);
     headers.insert("Nats-Msg-Id", id);
     let subject = subject(&summary.plugin, &summary.partition_key);

@@ -17,7 +17,7 @@ use super::audit;
 use crate::broker::{EVENTS, ReadError, message, read};
 use crate::redacted::{self, Mark};
 
-mod export;
+pub(super) mod export;
 pub mod find;
 pub mod record;
 pub(super) mod search;

@@ -1,40 +1,57 @@
-//! Takes which dead letters are to be sent again and how fast, gives a record that outlives
-//! whoever does it: how far it is, who does it, what became of it.
+//! Takes which dead letters, or which part of the event store, are to be sent again and how fast,
+//! gives a record that outlives whoever does it: how far it is, who does it, what became of it.
 //!
-//! A replay is the key `replays.<id>` of the KV bucket `sluicegate`. Its set is frozen when it
-//! is asked for: the letters that meet its conditions and stand up to `up_to`. A letter never
-//! changes, and newer ones have higher numbers; one that is gone when its turn comes was
-//! resolved meanwhile, and is left out.
+//! A replay of dead letters is the key `replays.<id>` of the KV bucket `sluicegate`. Its set is
+//! frozen when it is asked for: the letters that meet its conditions and stand up to `up_to`. A
+//! letter never changes, and newer ones have higher numbers; one that is gone when its turn comes
+//! was resolved meanwhile, and is left out.
+//!
+//! One of history is `history-replays.history-…`, where no host of an earlier version looks: it
+//! would take the conditions for those of letters. Its set is frozen too: the places from `from`
+//! to `up_to`, and what the plug-in heard then.
 
 use std::time::Duration;
 
 use async_nats::jetstream::Context;
-use async_nats::jetstream::kv::{self, CreateErrorKind, Operation, UpdateErrorKind};
+use async_nats::jetstream::consumer::DeliverPolicy;
+use async_nats::jetstream::kv::{self, Operation, UpdateErrorKind};
 use futures_util::StreamExt as _;
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::time::timeout;
-use uuid::Uuid;
+use tokio_util::sync::CancellationToken;
 
 pub use self::adopting::adopt;
-pub use self::running::run;
-use super::letters::{self, Conditions};
-use super::{Who, audit};
-use crate::broker::DEADLETTER;
+pub use self::past::{Past, Wish};
+pub use self::record::{Failure, History, Replay, State};
+use super::letters;
+use super::{Who, audit, fleet, history};
+use crate::broker::{ReadError, read_all};
 use crate::clock;
 
 mod adopting;
+mod ahead;
+mod asking;
+mod begun;
+mod outgoing;
 pub(super) mod pace;
+mod past;
+mod record;
 mod running;
+mod sending;
+mod subscription;
+mod watching;
 
 const BUCKET: &str = "sluicegate";
 const KEYS: &str = "replays.";
+const HISTORY_KEYS: &str = "history-replays.";
+/// How the names of those of history begin.
+const HISTORY: &str = "history-";
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Records that are kept of those that have ended.
 const KEPT: usize = 100;
 /// Failures whose text is kept.
 pub const TOLD: usize = 20;
-/// Letters a second, where nothing else is said.
+/// Letters or events a second, where nothing else is said.
 pub const RATE: u32 = 200;
 /// The most that may be asked for.
 pub const MAX_RATE: u32 = 20_000;
@@ -63,87 +80,40 @@ pub enum Error {
     /// Its conditions were written by another version.
     #[error(transparent)]
     Conditions(#[from] letters::NoCondition),
+    /// So were these.
+    #[error("{0:?} is no condition that this version knows")]
+    Unknown(String),
+    /// The event store cannot be read.
+    #[error(transparent)]
+    History(#[from] history::Error),
+    /// The ledger cannot be read.
+    #[error(transparent)]
+    Ledger(#[from] ReadError),
+    /// The hosts cannot be asked.
+    #[error(transparent)]
+    Fleet(#[from] fleet::Error),
+    /// Nobody would handle it.
+    #[error(transparent)]
+    Plugin(#[from] subscription::Error),
 }
 
-/// Where a replay stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum State {
-    /// It goes on, or will as soon as a host sees that nobody does it.
-    Running,
-    /// An operator has stopped it: what was sent stays sent, the rest stays where it is.
-    Cancelled,
-    /// All of its letters were sent, were gone, or failed.
-    Done,
-}
-
-impl State {
-    /// As it is shown.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Running => "running",
-            Self::Cancelled => "cancelled",
-            Self::Done => "done",
+/// Does it until it has ended, is cancelled, or somebody else has it; `stop` leaves the rest to
+/// others. `show` hears how far it is.
+///
+/// # Errors
+/// When it is somebody else's now, or the broker does not answer.
+pub async fn run(
+    replays: &Replays,
+    read: Read,
+    stop: &CancellationToken,
+    show: impl FnMut(&Replay) + Send,
+) -> Result<Replay, Error> {
+    match read.0.history.clone() {
+        None => Box::pin(running::run(replays, read, stop, show)).await,
+        Some(history) => {
+            let sending = sending::run(replays, read, &history, stop, show);
+            Box::pin(sending).await
         }
-    }
-}
-
-/// One replay.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Replay {
-    /// Its name.
-    pub id: String,
-    /// Who asked for it.
-    #[serde(flatten)]
-    pub who: Who,
-    /// When, RFC 3339.
-    pub asked: String,
-    /// Which letters, as they were written; none for all.
-    pub conditions: Vec<String>,
-    /// The number of the newest letter at that time.
-    pub up_to: u64,
-    /// Letters a second.
-    pub rate: u32,
-    /// How many letters met the conditions at that time.
-    pub total: u64,
-    /// Where it stands.
-    pub state: State,
-    /// Every letter of the set up to this number is finished.
-    #[serde(default)]
-    pub cursor: u64,
-    /// How many were sent again.
-    #[serde(default)]
-    pub replayed: u64,
-    /// How many were not there any more.
-    #[serde(default)]
-    pub gone: u64,
-    /// How many could not be sent, and stay.
-    #[serde(default)]
-    pub failed: u64,
-    /// The first of those, and why.
-    #[serde(default)]
-    pub failures: Vec<Failure>,
-    /// Who does it: `host host-1`, `command line of …`; and which process of theirs.
-    #[serde(default)]
-    pub by: String,
-    /// When it came to its end, RFC 3339.
-    #[serde(default)]
-    pub ended: Option<String>,
-}
-
-/// A letter that could not be sent again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Failure {
-    /// Its number.
-    pub letter: u64,
-    /// Why.
-    pub error: String,
-}
-
-impl Replay {
-    /// Letters that have had their turn.
-    pub fn finished(&self) -> u64 {
-        self.replayed + self.gone + self.failed
     }
 }
 
@@ -173,55 +143,6 @@ impl Replays {
             context: context.clone(),
             bucket,
         })
-    }
-
-    /// Freezes the set and writes the replay down, and that it was asked for. `by` does it;
-    /// where that is empty, the first host that sees it.
-    ///
-    /// # Errors
-    /// When the letters cannot be read or the broker does not take the record.
-    pub async fn ask(
-        &self,
-        who: &Who,
-        conditions: &Conditions,
-        rate: u32,
-        by: String,
-    ) -> Result<Read, Error> {
-        let dead_letters = letters::stream(&self.context).await?;
-        let up_to = dead_letters.cached_info().state.last_sequence;
-        let letters = letters::all(&dead_letters, conditions, 1).await?;
-        let total = letters.iter().filter(|letter| letter.id <= up_to).count();
-        let now = clock::unix_millis();
-        let replay = Replay {
-            id: format!("{now}-{}", short(Uuid::new_v4())),
-            who: who.clone(),
-            asked: clock::rfc3339(now),
-            conditions: conditions.texts(),
-            up_to,
-            rate: rate.clamp(1, MAX_RATE),
-            total: total as u64,
-            state: State::Running,
-            cursor: 0,
-            replayed: 0,
-            gone: 0,
-            failed: 0,
-            failures: Vec::new(),
-            by,
-            ended: None,
-        };
-        let detail = json!({
-            "replay": replay.id, "conditions": replay.conditions, "letters": total, "up_to": up_to,
-            "rate": replay.rate,
-        });
-        audit::record(&self.context, who, "replay", DEADLETTER, detail).await?;
-        let key = key(&replay.id);
-        let created = self.bucket.create(key, encoded(&replay)?).await;
-        let revision = created.map_err(|error| match error.kind() {
-            CreateErrorKind::AlreadyExists => Error::Taken(replay.id.clone()),
-            _ => Error::Bucket(error.to_string()),
-        })?;
-        self.forget_old_ones().await;
-        Ok((replay, revision))
     }
 
     /// One of them.
@@ -257,24 +178,34 @@ impl Replays {
         let failed = |error: String| Error::Bucket(error);
         let stream = self.context.get_stream(format!("KV_{BUCKET}")).await;
         let stream = stream.map_err(|error| failed(error.to_string()))?;
-        let subject = format!("$KV.{BUCKET}.{KEYS}*");
-        let newest = async_nats::jetstream::consumer::DeliverPolicy::LastPerSubject;
         let mut replays: Vec<Replay> = Vec::new();
-        let read = crate::broker::read_all(&stream, &subject, newest, |message| {
-            replays.extend(serde_json::from_slice::<Replay>(&message.payload).ok());
-        });
-        read.await.map_err(|error| failed(error.to_string()))?;
+        for keys in [KEYS, HISTORY_KEYS] {
+            let subject = format!("$KV.{BUCKET}.{keys}*");
+            let read = read_all(
+                &stream,
+                &subject,
+                DeliverPolicy::LastPerSubject,
+                |message| {
+                    replays.extend(serde_json::from_slice::<Replay>(&message.payload).ok());
+                },
+            );
+            read.await.map_err(|error| failed(error.to_string()))?;
+        }
         replays.sort_by(|one, other| other.asked.cmp(&one.asked));
         Ok(replays)
     }
 
-    /// Stops it: what was sent stays sent, the rest stays a dead letter.
+    /// Stops it: what was sent stays sent, the rest stays what it is.
     ///
     /// # Errors
     /// [`Error::Ended`] when there is no rest.
     pub async fn cancel(&self, who: &Who, id: &str) -> Result<Replay, Error> {
         let (replay, _) = self.read(id).await?;
-        let detail = json!({ "finished": replay.finished(), "letters": replay.total });
+        let of = match replay.history {
+            None => "letters",
+            Some(_) => "events",
+        };
+        let detail = json!({ "finished": replay.finished(), of: replay.total });
         if replay.state != State::Running {
             return Err(Error::Ended(replay.id, replay.state.name()));
         }
@@ -326,9 +257,27 @@ impl Replays {
         }
     }
 
+    /// Writes down how far it is; gives the new revision. An operator who has stopped it meanwhile
+    /// is heard: what is on its way comes to its end, and nothing more is begun.
+    async fn report(&self, mine: &mut Replay, mut revision: u64) -> Result<u64, Error> {
+        loop {
+            if let Some(new) = self.write(mine, revision).await? {
+                return Ok(new);
+            }
+            let (theirs, newer) = self.read(&mine.id).await?;
+            if theirs.by != mine.by && !mine.by.is_empty() {
+                return Err(Error::Taken(theirs.id));
+            }
+            mine.state = theirs.state;
+            mine.ended = theirs.ended;
+            revision = newer;
+        }
+    }
+
     /// Told whenever one is written.
     async fn changes(&self) -> Result<kv::Watch, Error> {
-        let changes = self.bucket.watch_with_history(format!("{KEYS}*")).await;
+        let keys = [KEYS, HISTORY_KEYS].map(|keys| format!("{keys}*"));
+        let changes = self.bucket.watch_many_with_history(keys).await;
         changes.map_err(|error| Error::Bucket(error.to_string()))
     }
 
@@ -344,11 +293,10 @@ impl Replays {
 }
 
 fn key(id: &str) -> String {
-    format!("{KEYS}{id}")
-}
-
-fn short(id: Uuid) -> String {
-    id.simple().to_string().chars().take(6).collect()
+    match id.starts_with(HISTORY) {
+        true => format!("{HISTORY_KEYS}{id}"),
+        false => format!("{KEYS}{id}"),
+    }
 }
 
 fn encoded(replay: &Replay) -> Result<bytes::Bytes, Error> {

@@ -241,6 +241,11 @@ impl Requests {
         self.span = span;
     }
 
+    /// Whether anything of the call leaves.
+    pub(super) fn may_leave(&self) -> bool {
+        self.may_leave
+    }
+
     /// It has ended: its span is not kept from ending.
     pub(super) fn end(&mut self) {
         self.span = Span::default();

@@ -78,7 +78,9 @@ impl outbox::Host for StoreData {
         let event = convert::emitted(event);
         let call = self.call()?;
         let emitted = emit::complete(&subject, event, call, index, &self.labels, &self.emit)?;
-        traced::emitted(&call.span, &emitted.subject, &emitted.event.id);
+        if self.requests.may_leave() {
+            traced::emitted(&call.span, &emitted.subject, &emitted.event.id);
+        }
         self.stage(emit::size(&emitted.event))?;
         self.staged.emitted.push(emitted);
         Ok(())

@@ -239,12 +239,15 @@ impl Runners {
             }
             let Returned {
                 result,
-                staged,
+                mut staged,
                 duration,
                 memory,
             } = self.generation.call(&job.call, self.ledger.state());
             let ended = clock::unix_nanos();
             self.metrics.called(duration, memory);
+            if !job.call.with_effects {
+                staged.emitted.clear();
+            }
             // Nothing is copied where nobody is told.
             if self.journal.is_on() || tracing::enabled!(target: EMITTED, Level::DEBUG) {
                 *told = Told::of(&staged);

@@ -1,18 +1,18 @@
-//! `sluice dlq replay|replays|cancel|resume`: takes dead letters, sends them again at a bounded rate.
+//! `sluice dlq replay|replays|cancel|resume`: takes dead letters, sends them again at a bounded rate;
+//! shows replays, of history too, and stops them.
 
 use std::process::ExitCode;
 
 use async_nats::jetstream::Context;
 use serde_json::json;
-use tokio_util::sync::CancellationToken;
 
 use super::{Chosen, about};
 use crate::cli::connect::Target;
 use crate::cli::output::line;
-use crate::cli::progress::Progress;
+use crate::cli::working::{own, work};
 use crate::operations::dead_letters;
-use crate::operations::letters::{self, Conditions, Letter};
-use crate::operations::replays::{self, MAX_RATE, RATE, Read, Replays, State};
+use crate::operations::letters::{self, Letter};
+use crate::operations::replays::{MAX_RATE, RATE, Replays};
 use crate::operations::{Who, audit};
 
 #[derive(Debug, clap::Args)]
@@ -94,11 +94,6 @@ pub(super) async fn replay(args: Replay) -> anyhow::Result<ExitCode> {
     work(&replays, read, args.chosen.json).await
 }
 
-/// This process, among those that could do a replay.
-fn own(who: &Who) -> String {
-    format!("{}, process {}", who.via, std::process::id())
-}
-
 /// Those that were named, one by one.
 async fn each(context: &Context, ids: &[u64], json: bool) -> anyhow::Result<ExitCode> {
     let dead_letters = letters::stream(context).await?;
@@ -144,58 +139,6 @@ async fn each(context: &Context, ids: &[u64], json: bool) -> anyhow::Result<Exit
     })
 }
 
-/// Does a replay here, with a bar; an interrupt cancels what is left of it.
-async fn work(replays: &Replays, read: Read, json: bool) -> anyhow::Result<ExitCode> {
-    let id = read.0.id.clone();
-    let mut progress = Progress::lasting(Some(read.0.total));
-    let stop = CancellationToken::new();
-    let done = {
-        let running = replays::run(replays, read, &stop, |replay| {
-            progress.show(replay.finished(), || match replay.failed {
-                0 => String::new(),
-                failed => format!("{failed} failed"),
-            });
-        });
-        tokio::pin!(running);
-        tokio::select! {
-            done = &mut running => done?,
-            interrupted = tokio::signal::ctrl_c() => {
-                interrupted?;
-                replays.cancel(&Who::at_the_command_line(), &id).await?;
-                running.await?
-            }
-        }
-    };
-    progress.end();
-    for failure in &done.failures {
-        eprintln!(
-            "error: dead letter {} stays: {}",
-            failure.letter, failure.error
-        );
-    }
-    if json {
-        line!("{}", serde_json::to_string(&done)?);
-    } else {
-        let gone = match done.gone {
-            0 => String::new(),
-            gone => format!(", {gone} were gone"),
-        };
-        line!("{} replayed, {} failed{gone}", done.replayed, done.failed);
-        if done.state == State::Cancelled {
-            line!(
-                "cancelled: {} dead letters stay where they are",
-                done.total.saturating_sub(done.finished())
-            );
-        }
-    }
-    let is_whole = done.failed == 0 && done.state == State::Done;
-    Ok(if is_whole {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
-}
-
 pub(super) async fn resume(args: Resume) -> anyhow::Result<ExitCode> {
     let context = args.target.connect().await?;
     let replays = Replays::open(&context).await?;
@@ -212,10 +155,11 @@ pub(super) async fn cancel(args: Cancel) -> anyhow::Result<()> {
         .cancel(&Who::at_the_command_line(), &args.id)
         .await?;
     line!(
-        "replay {} is cancelled after {} of {} dead letters",
+        "replay {} is cancelled after {} of {} {}",
         replay.id,
         replay.finished(),
-        replay.total
+        replay.total,
+        replay.things()
     );
     Ok(())
 }
@@ -228,11 +172,6 @@ pub(super) async fn list(args: ReplaysArgs) -> anyhow::Result<()> {
         return Ok(());
     }
     for replay in &all {
-        let of = match Conditions::parse(replay.conditions.iter().map(String::as_str)) {
-            Ok(all) if all.is_empty() => "all".to_owned(),
-            Ok(conditions) => conditions.to_string(),
-            Err(error) => error.to_string(),
-        };
         line!(
             "{}  {:<9}  {} of {} at {}/s: {} replayed, {} gone, {} failed  {}  asked by {} on {}",
             replay.id,
@@ -243,7 +182,7 @@ pub(super) async fn list(args: ReplaysArgs) -> anyhow::Result<()> {
             replay.replayed,
             replay.gone,
             replay.failed,
-            of,
+            replay.which(),
             replay.who.name,
             replay.asked
         );

@@ -33,6 +33,8 @@ pub struct Export {
     context: Context,
     events: Stream,
     subjects: Vec<String>,
+    /// Bodies are put back that were too big for their messages.
+    redeems: bool,
     /// What was given last.
     after: u64,
     /// The last that is given.
@@ -56,7 +58,7 @@ impl Export {
         Self::between(context, events, query.subjects(), query, bounds).await
     }
 
-    /// The same on these subjects, which do not overlap, whatever those of `query` are.
+    /// The same on other subjects, of which no two may overlap; of `query` its times count.
     ///
     /// # Errors
     /// When the stream cannot be read.
@@ -88,11 +90,27 @@ impl Export {
             context: context.clone(),
             events: events.clone(),
             subjects,
+            redeems: true,
             after: if expected == 0 { end } else { after },
             end,
             expected,
             reader: None,
         })
+    }
+
+    /// The same without bodies that stand in the object store.
+    #[must_use]
+    pub fn without_bodies(mut self) -> Self {
+        self.redeems = false;
+        self
+    }
+
+    /// The places that are looked at: from the first one that is left to the last.
+    pub fn bounds(&self) -> Bounds {
+        Bounds {
+            from: Some(self.after + 1),
+            to: Some(self.end),
+        }
     }
 
     /// How many there were at the start.
@@ -159,9 +177,11 @@ impl Export {
         if self.end < delivery.sequence {
             return Ok(None);
         }
-        let redeemed = claim_check::redeem(&self.context, &mut delivery).await;
-        redeemed
-            .map_err(|error| Error::Body(format!("{error}, of event {}", delivery.sequence)))?;
+        if self.redeems {
+            let redeemed = claim_check::redeem(&self.context, &mut delivery).await;
+            redeemed
+                .map_err(|error| Error::Body(format!("{error}, of event {}", delivery.sequence)))?;
+        }
         self.after = if behind == 0 {
             self.end
         } else {
@@ -175,8 +195,12 @@ fn unreadable(error: impl std::fmt::Display) -> Error {
     Error::Events(error.to_string())
 }
 
-/// How many stand behind a place.
-async fn count(events: &Stream, subjects: &[String], after: u64) -> Result<u64, Error> {
+/// How many messages of a stream stand on these subjects behind a place.
+pub(in crate::operations) async fn count(
+    events: &Stream,
+    subjects: &[String],
+    after: u64,
+) -> Result<u64, Error> {
     let consumer = reader::consumer(events, subjects.to_vec(), after).await;
     let consumer = consumer.map_err(unreadable)?;
     let pending = consumer.cached_info().num_pending;

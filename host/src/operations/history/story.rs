@@ -40,7 +40,7 @@ pub struct Story {
     pub emitted: Vec<Emitted>,
     /// Dead letters of it that stand there.
     pub letters: Vec<Summary>,
-    /// Where it was sent again, after it was a dead letter.
+    /// Where it was sent again: after it was a dead letter, or as a part of history.
     pub again: Vec<Row>,
 }
 

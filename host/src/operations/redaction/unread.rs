@@ -4,16 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use async_nats::jetstream::Context;
-use async_nats::jetstream::stream::{LastRawMessageErrorKind, Stream};
+use async_nats::jetstream::stream::Stream;
 
 use super::{Error, Plan};
-use crate::broker::{LEDGER, ReadError, open};
-use crate::ledger::entry::Entry;
-use crate::ledger::position::Position;
-use crate::ledger::subject::{self, PartitionName};
+use crate::broker::{LEDGER, open};
+use crate::ledger::subject;
 use crate::ledger::waiting;
 use crate::manifest::subject::{concrete, is_subset};
 use crate::operations::fleet;
+use crate::operations::positions::Positions;
 use crate::ownership::SLOTS;
 use crate::route::REPLAY_PREFIX;
 
@@ -61,7 +60,7 @@ impl fmt::Display for Unread {
 struct Plugin {
     name: String,
     subjects: Vec<String>,
-    positions: Vec<Option<Position>>,
+    positions: Positions,
 }
 
 /// Asks the hosts which plug-ins run, and the ledger what each has passed.
@@ -116,22 +115,7 @@ impl Plugin {
         subjects: &[String],
         partitions: u8,
     ) -> Result<Self, Error> {
-        let mut positions = Vec::new();
-        for partition in 0..partitions {
-            let partition = PartitionName {
-                plugin: name.clone(),
-                partition,
-            };
-            let log = partition.log();
-            let last = ledger.get_last_raw_message_by_subject(&log);
-            let position = match last.await {
-                // What another version wrote tells nothing, so nothing of it counts as passed.
-                Ok(message) => Entry::decode(&message.payload).ok(),
-                Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => None,
-                Err(error) => return Err(ReadError::Messages(error.to_string()).into()),
-            };
-            positions.push(position.map(|entry| Position::unpack(&entry.position)));
-        }
+        let positions = Positions::read(ledger, &name, partitions).await?;
         let slots: Vec<u8> = (0..SLOTS).collect();
         let subjects = subjects
             .iter()
@@ -153,36 +137,20 @@ impl Plugin {
         if !is_its {
             return true;
         }
-        let passed = |position: &Option<Position>| {
-            position
-                .as_ref()
-                .is_some_and(|position| position.passed(sequence))
-        };
-        let slot = subject
-            .rsplit('.')
-            .next()
-            .and_then(|slot| slot.parse().ok());
-        match slot.and_then(|slot: usize| self.positions.get(slot / self.width())) {
-            Some(position) => passed(position),
-            None => self.positions.iter().all(passed),
-        }
-    }
-
-    /// Slots of a partition.
-    fn width(&self) -> usize {
-        (usize::from(SLOTS) / self.positions.len().max(1)).max(1)
+        self.positions.passed(subject, sequence)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ledger::position::Position;
 
     fn plugin(subjects: &[&str], last: &[u64]) -> Plugin {
         Plugin {
             name: "watch".to_owned(),
             subjects: subjects.iter().map(|one| (*one).to_owned()).collect(),
-            positions: last.iter().map(|last| Some(Position::at(*last))).collect(),
+            positions: Positions(last.iter().map(|last| Some(Position::at(*last))).collect()),
         }
     }
 
@@ -208,7 +176,7 @@ mod tests {
     #[test]
     fn a_plug_in_without_a_ledger_has_passed_nothing() {
         let plugin = Plugin {
-            positions: vec![None],
+            positions: Positions(vec![None]),
             ..plugin(&["d365.>"], &[])
         };
         assert!(!plugin.has_passed("d365.dataverse.x.record.account.update.3", 1));

@@ -7,9 +7,9 @@ use futures_util::stream::{FuturesOrdered, FuturesUnordered, StreamExt as _};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::begun::End;
 use super::pace::Pace;
-use super::{Error, Failure, Read, Replay, Replays, State, TOLD};
-use crate::clock;
+use super::{Error, Read, Replay, Replays, State};
 use crate::operations::dead_letters::{self, send, take_away};
 use crate::operations::letters::{self, Conditions};
 
@@ -20,19 +20,8 @@ const AHEAD: usize = 256;
 /// How often it is written down how far it is, which also says that somebody does it.
 const REPORT: Duration = Duration::from_millis(500);
 
-/// What became of a letter.
-enum End {
-    Replayed,
-    Gone,
-    Failed(String),
-}
-
-/// Does it until it has ended, is cancelled, or somebody else has it; `stop` leaves the rest to
-/// others. `show` hears how far it is.
-///
-/// # Errors
-/// When it is somebody else's now, or the broker does not answer.
-pub async fn run(
+/// As [`super::run`].
+pub(super) async fn run(
     replays: &Replays,
     (mut replay, mut revision): Read,
     stop: &CancellationToken,
@@ -68,17 +57,17 @@ pub async fn run(
             _ = report.tick() => {
                 replay.cursor = finished_up_to(&open, last);
                 show(&replay);
-                revision = report_to(replays, &mut replay, revision).await?;
+                revision = replays.report(&mut replay, revision).await?;
             }
             Some((id, end)) = ending.next() => {
                 open.remove(&id);
-                count(&mut replay, id, end);
+                replay.count(id, end);
             }
             Some((id, letter)) = reading.next() => match begin(replays, letter).await {
                 Ok(sent) => ending.push(async move { (id, end(replays, id, sent).await) }),
                 Err(end) => {
                     open.remove(&id);
-                    count(&mut replay, id, end);
+                    replay.count(id, end);
                 }
             },
             () = sleep_until(pace.due()), if may_read => {
@@ -94,15 +83,14 @@ pub async fn run(
     replay.cursor = finished_up_to(&open, last);
     if replay.state == State::Running {
         if waiting.peek().is_none() {
-            replay.state = State::Done;
-            replay.ended = Some(clock::rfc3339(clock::unix_millis()));
+            replay.end();
         } else {
             // Nobody does it: the first host that sees it goes on.
             replay.by.clear();
         }
     }
     show(&replay);
-    report_to(replays, &mut replay, revision).await?;
+    replays.report(&mut replay, revision).await?;
     Ok(replay)
 }
 
@@ -131,35 +119,5 @@ async fn end(replays: &Replays, id: u64, sent: dead_letters::Sent) -> End {
     match stored.await {
         Ok(_) => End::Replayed,
         Err(error) => End::Failed(error.to_string()),
-    }
-}
-
-fn count(replay: &mut Replay, letter: u64, end: End) {
-    match end {
-        End::Replayed => replay.replayed += 1,
-        End::Gone => replay.gone += 1,
-        End::Failed(error) => {
-            replay.failed += 1;
-            if replay.failures.len() < TOLD {
-                replay.failures.push(Failure { letter, error });
-            }
-        }
-    }
-}
-
-/// Writes down how far it is; gives the new revision. An operator who has stopped it meanwhile
-/// is heard: what is on its way comes to its end, and nothing more is begun.
-async fn report_to(replays: &Replays, mine: &mut Replay, mut revision: u64) -> Result<u64, Error> {
-    loop {
-        if let Some(new) = replays.write(mine, revision).await? {
-            return Ok(new);
-        }
-        let (theirs, newer) = replays.read(&mine.id).await?;
-        if theirs.by != mine.by && !mine.by.is_empty() {
-            return Err(Error::Taken(theirs.id));
-        }
-        mine.state = theirs.state;
-        mine.ended = theirs.ended;
-        revision = newer;
     }
 }
