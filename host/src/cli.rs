@@ -26,6 +26,7 @@ mod run;
 mod send;
 mod sign;
 mod simulate;
+mod state;
 mod stop;
 mod test;
 mod touched;
@@ -105,6 +106,8 @@ enum Verb {
     Man(man::Args),
     /// Give a plug-in its history again, or a new build of it, and say what that one does otherwise.
     Replay(replay::Args),
+    /// What a plug-in keeps, now or as it was.
+    State(state::Args),
     /// Who deployed, paused, replayed, edited, discarded, redacted what.
     Audit(audit::Args),
     /// What `run` starts for each component that it has not compiled before.
@@ -148,6 +151,9 @@ impl Cli {
             Verb::Completions(args) => completions::run(&args),
             Verb::Man(args) => man::run(&args),
             Verb::Replay(args) => runtime.block_on(replay::run(args)),
+            Verb::State(args) => runtime
+                .block_on(state::run(args))
+                .map(|()| ExitCode::SUCCESS),
             Verb::Audit(args) => runtime.block_on(audit::run(args)),
             Verb::Compile(bounds) => compiler::run(bounds).map(|()| ExitCode::SUCCESS),
         };

@@ -12,6 +12,7 @@ use crate::manifest::{self, Manifest};
 
 mod access;
 pub(crate) mod admin;
+mod events;
 mod gateway;
 mod nats;
 mod outgoing;
@@ -23,6 +24,7 @@ mod secret;
 mod tests;
 mod trust;
 
+pub use events::{Events, StreamSource};
 pub use gateway::{Auth, Gateway, GatewaySource, GatewayTls, Place, SourceKind};
 pub use nats::{Nats, Server, Tls};
 pub use outgoing::{Credential, Http, SecretUse};
@@ -130,30 +132,6 @@ pub struct Host {
     pub plugins_dir: PathBuf,
     /// How long a stop waits for calls under way.
     pub shutdown_grace: Duration,
-}
-
-/// `[events]`: limits of the stream EVENTS.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Events {
-    /// Bytes; a full stream refuses new events.
-    pub max_bytes: u64,
-    /// Events that are older leave the stream.
-    pub max_age: Duration,
-    /// How long the broker remembers message ids; not more than `max_age`.
-    pub dedup_window: Duration,
-    /// Streams that are there already. Not read yet.
-    pub sources: Vec<StreamSource>,
-}
-
-/// One stream that EVENTS takes messages from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StreamSource {
-    /// Name of the stream.
-    pub stream: String,
-    /// Which of its subjects.
-    pub filter: String,
-    /// The subjects they get: a destination of a NATS subject transform.
-    pub to: String,
 }
 
 /// `[ledger]`.
@@ -281,17 +259,6 @@ impl Default for Host {
 }
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-
-impl Default for Events {
-    fn default() -> Self {
-        Self {
-            max_bytes: 10 << 30,
-            max_age: 30 * DAY,
-            dedup_window: Duration::from_secs(600),
-            sources: Vec::new(),
-        }
-    }
-}
 
 impl Default for Ledger {
     fn default() -> Self {

@@ -30,7 +30,7 @@ use crate::leases::{Lease, Leases};
 use crate::ledger::committer::Committer;
 use crate::metrics::Metrics;
 use crate::nats_server::NatsServer;
-use crate::operations::replays;
+use crate::operations::{replays, retention};
 use crate::plugin::compiler::Compiler;
 use crate::roster::Roster;
 use crate::telemetry::traces::Traces;
@@ -246,6 +246,11 @@ async fn work(
     let adopting = shared.tracker.spawn(replays::adopt(
         broker.context.clone(),
         format!("host {}, process {}", lease.name, short_id(&lease.id)),
+        shared.drain.clone(),
+    ));
+    shared.tracker.spawn(retention::run(
+        broker.context.clone(),
+        shared.config.events.keep.clone(),
         shared.drain.clone(),
     ));
     let writing = CancellationToken::new();

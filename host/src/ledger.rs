@@ -5,6 +5,7 @@ pub mod claim;
 pub mod committer;
 pub mod dead_letter;
 pub mod entry;
+pub mod history;
 pub mod inbox;
 pub mod message;
 pub mod position;

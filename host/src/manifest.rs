@@ -145,6 +145,8 @@ pub struct Limits {
     pub memory: usize,
     /// Whether instances are used again.
     pub isolation: Isolation,
+    /// How long it is kept what state keys had before; `None`: not at all.
+    pub state_history: Option<Duration>,
 }
 
 /// Whether an instance handles more than one event.
@@ -161,6 +163,7 @@ impl Default for Limits {
         Self {
             memory: 32 << 20,
             isolation: Isolation::Warm,
+            state_history: None,
         }
     }
 }

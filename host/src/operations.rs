@@ -3,15 +3,19 @@
 
 pub mod audit;
 pub mod blocked;
+pub mod compaction;
 pub mod dead_letters;
 pub mod fleet;
+pub mod handled;
 pub mod history;
 pub mod letters;
 pub mod mask;
 mod positions;
 pub mod redaction;
 pub mod replays;
+pub mod retention;
 pub mod shadow;
+pub mod state;
 pub mod who;
 
 pub use self::who::Who;

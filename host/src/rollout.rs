@@ -112,6 +112,7 @@ pub fn needs_a_start(one: &Manifest, other: &Manifest) -> bool {
         || one.subscribe.subjects != other.subscribe.subjects
         || one.delivery.ordering != other.delivery.ordering
         || one.retry.on_exhausted != other.retry.on_exhausted
+        || one.limits.state_history != other.limits.state_history
 }
 
 fn is_worse(calls: u64, broken: u64) -> bool {

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use sluicegate_tests::component::with_words;
 use sluicegate_tests::events::{publish, series, spread};
-use sluicegate_tests::outputs::{Stored, count, stored, wait_dead_letters};
+use sluicegate_tests::outputs::{ECHOES, Stored, count, stored, wait_dead_letters};
 use sluicegate_tests::process::{Process, command};
 use sluicegate_tests::sluice::{Said, sluice_on};
 use sluicegate_tests::{Broker, Input, Setup, Stage, environment, until, within};
@@ -37,6 +37,17 @@ impl Scene {
 
     async fn with_guests(guests: &[&str]) -> Result<Self> {
         Self::of(Stage::with(guests, "").await?).await
+    }
+
+    /// Waits until the store has so many events on a subject: what is there was committed before,
+    /// which cannot be said of what a host counts.
+    async fn emitted(&self, subject: &str, wanted: usize) -> Result<()> {
+        until("the outputs to be in the store", 120, async || {
+            let found = count(&self.stage.jetstream, "EVENTS", subject).await?;
+            ensure!(found == wanted, "{found} of {wanted}");
+            Ok(())
+        })
+        .await
     }
 
     fn folder(&self) -> String {
@@ -200,17 +211,16 @@ fn a_build_with_another_limit_differs_with_the_events_that_it_changes_and_no_oth
         let inputs = everything(&scene.stage).await?;
         let should = announced(&inputs, 50_000.0).len();
         let outputs = "d365.custom.contoso.business.credit-hold.*.*";
-        until("the outputs to be in the store", 60, async || {
-            let found = count(&scene.stage.jetstream, "EVENTS", outputs).await?;
-            ensure!(found == should, "{found} of {should}");
-            Ok(())
-        })
-        .await?;
+        scene.emitted(outputs, should).await?;
         let before = everything(&scene.stage).await?;
 
-        let same = scene
-            .found("credit-hold", &plugin, &["--into", "same"])
-            .await?;
+        let same = until("all to be committed", 120, async || {
+            let anew = ["--into", "same", "--anew"];
+            let same = scene.found("credit-hold", &plugin, &anew).await?;
+            ensure!(same.number("unhandled")? == 0, "{}", same.table);
+            Ok(same)
+        })
+        .await?;
         ensure!(same.different()? == 0, "{}", same.table);
         ensure!(
             same.number("events")? == same.number("same")?,
@@ -271,7 +281,7 @@ fn a_replay_that_was_killed_goes_on_and_finds_the_same() -> Result<()> {
     within(120, async {
         let scene = Scene::with_guests(&["record_order"]).await?;
         publish(&scene.stage.jetstream, &spread(3_000, 50)).await?;
-        scene.stage.host.settled("record-order", 60).await?;
+        scene.emitted(ECHOES, 3_000).await?;
         let guest = environment::guest("record_order")?;
         let whole = scene
             .found("record-order", &guest, &["--into", "whole"])
@@ -326,7 +336,7 @@ fn how_an_event_ends_counts_and_attempts_do_not() -> Result<()> {
         let scene = Scene::with_guests(&["mendable", "retry_twice"]).await?;
         publish(&scene.stage.jetstream, &series("k", 5)).await?;
         wait_dead_letters(&scene.stage.jetstream, 5, 30).await?;
-        scene.stage.host.settled("retry-twice", 60).await?;
+        scene.emitted(ECHOES, 5).await?;
         let guest = environment::guest("mendable")?;
         let same = scene.found("mendable", &guest, &["--into", "same"]).await?;
         ensure!(same.number("same")? == 5, "{}", same.table);
@@ -357,13 +367,37 @@ fn an_event_that_came_twice_is_handled_once() -> Result<()> {
         let inputs = series("k", 5);
         publish(&scene.stage.jetstream, &inputs).await?;
         publish(&scene.stage.jetstream, &inputs).await?;
-        scene.stage.host.settled("record-order", 30).await?;
+        scene.emitted(ECHOES, 5).await?;
         let guest = environment::guest("record_order")?;
+        until("the duplicates to be passed over", 30, async || {
+            let anew = ["--into", "x", "--anew"];
+            let found = scene.found("record-order", &guest, &anew).await?;
+            ensure!(found.different()? == 0, "{}", found.table);
+            ensure!(found.number("duplicates")? == 5, "{}", found.table);
+            Ok(())
+        })
+        .await
+    })
+}
+
+#[test]
+fn partitions_do_not_share_their_state_in_a_shadow_either() -> Result<()> {
+    within(120, async {
+        // It counts all that a partition has handled, and emits that.
+        let component = std::fs::read(environment::guest("keep_last")?)?;
+        let delivery = "[delivery]\npartitions = 4\nordering = \"strict\"\n\n[retry]";
+        let component = with_words(&component, &[("[retry]", delivery)])?;
+        let broker = Broker::start().await?;
+        let setup = Setup::new(broker.url()).file("guest.wasm", component.clone());
+        let scene = Scene::of(Stage::of(broker, setup).await?).await?;
+        let file = scene.file("guest.wasm");
+        std::fs::write(&file, component)?;
+        publish(&scene.stage.jetstream, &spread(200, 20)).await?;
+        scene.emitted(ECHOES, 200).await?;
         let found = scene
-            .found("record-order", &guest, &["--into", "x"])
+            .found("keep-last", Path::new(&file), &["--into", "x"])
             .await?;
-        ensure!(found.different()? == 0, "{}", found.table);
-        ensure!(found.number("duplicates")? == 5, "{}", found.table);
+        ensure!(found.number("same")? == 200, "{}", found.table);
         Ok(())
     })
 }
@@ -374,14 +408,8 @@ fn what_was_redacted_is_not_compared() -> Result<()> {
         let scene = Scene::with_guests(&["emit_one"]).await?;
         publish(&scene.stage.jetstream, &series("k", 4)).await?;
         scene.stage.host.settled("emit-one", 30).await?;
-        let echoes = "d365.custom.test.business.echo.raised.*";
-        until("the outputs to be in the store", 30, async || {
-            let found = count(&scene.stage.jetstream, "EVENTS", echoes).await?;
-            ensure!(found == 4, "{found} of 4");
-            Ok(())
-        })
-        .await?;
-        let outputs = stored(&scene.stage.jetstream, "EVENTS", echoes).await?;
+        scene.emitted(ECHOES, 4).await?;
+        let outputs = stored(&scene.stage.jetstream, "EVENTS", ECHOES).await?;
         let output = outputs.first().context("no output")?.header("ce-id")?;
         for id in ["k-1", output] {
             let redact = [
@@ -442,7 +470,7 @@ fn what_the_plug_in_has_not_handled_is_not_compared() -> Result<()> {
     within(120, async {
         let scene = Scene::with_guests(&["emit_one"]).await?;
         publish(&scene.stage.jetstream, &series("a", 10)).await?;
-        scene.stage.host.settled("emit-one", 30).await?;
+        scene.emitted(ECHOES, 10).await?;
         sluice_on(&scene.stage.broker, &["pause", "emit-one"])
             .await?
             .ok()?;
@@ -460,7 +488,7 @@ fn only_what_is_asked_for_is_replayed() -> Result<()> {
     within(120, async {
         let scene = Scene::with_guests(&["emit_one"]).await?;
         let places = publish(&scene.stage.jetstream, &spread(30, 3)).await?;
-        scene.stage.host.settled("emit-one", 30).await?;
+        scene.emitted(ECHOES, 30).await?;
         let guest = environment::guest("emit_one")?;
         let (from, to) = (places.get(9), places.get(19));
         let from = from.context("no event")?.to_string();

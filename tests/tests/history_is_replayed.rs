@@ -319,7 +319,8 @@ fn no_request_leaves_and_none_does_when_its_dead_letter_is_sent_again() -> Resul
         let second = letter_behind(&stage, first.sequence).await?;
         let folder = tempfile::tempdir()?;
         let body = folder.path().join("body.json");
-        std::fs::write(&body, json!({ "n": 7, "url": told.get("url") }).to_string())?;
+        let edited = json!({ "n": 0, "url": told.get("url"), "edited": true });
+        std::fs::write(&body, edited.to_string())?;
         let body = body.display().to_string();
         let edit = [
             "edit",

@@ -4,10 +4,12 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
+mod compact;
 mod conditions;
 mod export;
 mod find;
 mod import;
+mod indexed;
 mod redact;
 mod show;
 mod story;
@@ -29,6 +31,8 @@ pub(super) enum Verb {
     Export(export::Args),
     /// Events from files of CloudEvents, one a line, into the event store, in their order.
     Import(import::Args),
+    /// Let go of all but the last event of each key.
+    Compact(compact::Args),
     /// Erase the data of events, wherever the broker keeps it; their envelopes stay.
     Redact(redact::Args),
 }
@@ -40,6 +44,7 @@ pub(super) async fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Tail(args) => tail::run(args).await,
         Verb::Export(args) => Box::pin(export::run(args)).await,
         Verb::Import(args) => import::run(args).await,
+        Verb::Compact(args) => compact::run(args).await,
         Verb::Redact(args) => redact::run(args).await,
     }
 }

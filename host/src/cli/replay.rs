@@ -12,7 +12,6 @@ mod live;
 mod shadow;
 
 #[derive(Debug, clap::Args)]
-#[group(id = "replay")]
 pub(super) struct Args {
     /// The plug-in.
     #[arg(long)]

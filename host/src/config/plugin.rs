@@ -61,6 +61,7 @@ impl Override {
         let limits = RawLimits {
             memory: raw.memory,
             isolation: raw.isolation,
+            state_history: raw.state_history,
         };
         let capabilities = RawCapabilities {
             http: raw.http,

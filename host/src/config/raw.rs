@@ -71,7 +71,19 @@ pub(super) struct RawEvents {
     pub(super) max_age: Leaf,
     pub(super) dedup_window: Leaf,
     #[serde(default)]
+    pub(super) keep: RawKeep,
+    #[serde(default)]
     pub(super) sources: Vec<RawStreamSource>,
+}
+
+/// The kinds of events.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawKeep {
+    pub(super) record: Leaf,
+    pub(super) business: Leaf,
+    pub(super) custom: Leaf,
+    pub(super) system: Leaf,
 }
 
 #[derive(Deserialize, Default)]
@@ -247,6 +259,7 @@ pub(super) struct RawOverride {
     pub(super) on_exhausted: Leaf,
     pub(super) memory: Leaf,
     pub(super) isolation: Leaf,
+    pub(super) state_history: Leaf,
     pub(super) http: List,
     pub(super) emit: List,
     pub(super) state: Leaf,

@@ -8,7 +8,8 @@ use fluent_uri::Uri;
 use toml::Spanned;
 
 use super::raw::{
-    RawConfig, RawEvents, RawHost, RawLedger, RawNats, RawOverride, RawStreamSource, RawTelemetry,
+    RawConfig, RawEvents, RawHost, RawKeep, RawLedger, RawNats, RawOverride, RawStreamSource,
+    RawTelemetry,
 };
 use super::{
     Config, DAY, Error, Events, Host, JournalMode, Ledger, LedgerMode, LogFormat, Nats, Override,
@@ -161,12 +162,33 @@ impl File<'_> {
                 .unwrap_or(default.max_bytes),
             max_age,
             dedup_window,
+            keep: self.keep(&raw.keep, max_age)?,
             sources: raw
                 .sources
                 .iter()
                 .map(|source| self.stream_source(source))
                 .collect::<Result<_, _>>()?,
         })
+    }
+
+    fn keep(&self, raw: &RawKeep, max_age: Duration) -> Result<BTreeMap<String, Duration>, Error> {
+        let section = self.section("[events.keep]");
+        let mut keep = BTreeMap::new();
+        for (kind, leaf) in [
+            ("record", &raw.record),
+            ("business", &raw.business),
+            ("custom", &raw.custom),
+            ("system", &raw.system),
+        ] {
+            let age = section.duration(kind, leaf, "7d", Duration::from_secs(1)..=YEARS)?;
+            let Some(age) = age else { continue };
+            if max_age < age {
+                let reason = "found a time longer than max_age, after which every event leaves; expected at most max_age";
+                return Err(section.rule(kind, leaf.as_ref(), reason).into());
+            }
+            keep.insert(kind.to_owned(), age);
+        }
+        Ok(keep)
     }
 
     fn stream_source(&self, raw: &RawStreamSource) -> Result<StreamSource, Error> {

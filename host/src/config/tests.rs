@@ -62,7 +62,7 @@ fn errors_name_file_line_key_found_and_allowed() {
         ),
         (
             "[plugin.a]\nmax_inflight = 1",
-            "sluice.toml:2: unknown key \"max_inflight\" in [plugin.a]; allowed: ordering, max_in_flight, partitions, timeout, ttl, max_attempts, initial, factor, max, jitter, on_exhausted, memory, isolation, http, emit, state, secrets, digest, config",
+            "sluice.toml:2: unknown key \"max_inflight\" in [plugin.a]; allowed: ordering, max_in_flight, partitions, timeout, ttl, max_attempts, initial, factor, max, jitter, on_exhausted, memory, isolation, state_history, http, emit, state, secrets, digest, config",
         ),
     ] {
         assert_eq!(error(text), expected);

@@ -19,8 +19,10 @@ use crate::leases::{Leases, Turn};
 use crate::ledger::Ledger;
 use crate::ledger::claim::{self, Claim, Claimant, claim};
 use crate::ledger::committer::Commit;
+use crate::ledger::history::Keep;
 use crate::ledger::subject::PartitionName;
 use crate::ledger::writer::{self, Grouping, Writer};
+use crate::manifest::Manifest;
 use crate::ownership::{Share, shares};
 use crate::partition::{Ended, Partition, Parts};
 use crate::plugin::generation::Generation;
@@ -137,12 +139,13 @@ impl Owning {
                 () = ours => {}
                 () = ending.cancelled() => return,
             }
-            let Some(claim) = self.take_over(&name).await else {
+            let generation = Arc::clone(&rollouts.borrow_and_update().generation);
+            let keep = keep(generation.manifest());
+            let Some(claim) = self.take_over(&name, keep).await else {
                 return;
             };
             self.leases.runs(&name, true);
             let mut writer = self.writer(&claim);
-            let generation = Arc::clone(&rollouts.borrow_and_update().generation);
             let carried = tokio::select! {
                 // For most builds there is nothing to carry over, and nothing to wait for.
                 biased;
@@ -283,7 +286,7 @@ impl Owning {
     }
 
     /// Claims a partition, as often as it takes. None when the host is stopping.
-    async fn take_over(&self, name: &PartitionName) -> Option<Claim> {
+    async fn take_over(&self, name: &PartitionName, keep: Keep) -> Option<Claim> {
         let attempt = || async move {
             let info = self.broker.events.get_info().await;
             let first = info
@@ -292,7 +295,7 @@ impl Owning {
                 .first_sequence;
             // A plug-in that nobody has ever run begins with the oldest event.
             let start = first.saturating_sub(1);
-            let claimed = claim(&self.claimant(), name.clone(), start).await;
+            let claimed = claim(&self.claimant(), name.clone(), (start, keep)).await;
             claimed.map_err(|error| chain(&error))
         };
         self.insist(&name.to_string(), attempt).await
@@ -341,5 +344,14 @@ fn named(plugin: &str, share: &Share) -> PartitionName {
     PartitionName {
         plugin: plugin.to_owned(),
         partition: share.partition,
+    }
+}
+
+/// For how long the plug-in's state is to be known.
+fn keep(manifest: &Manifest) -> Keep {
+    match (manifest.capabilities.state, manifest.limits.state_history) {
+        (false, _) => Keep::NoState,
+        (true, None) => Keep::Nothing,
+        (true, Some(time)) => Keep::For(time),
     }
 }

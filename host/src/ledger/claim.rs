@@ -10,6 +10,7 @@ use async_nats::jetstream::stream::{LastRawMessageErrorKind, Stream};
 
 use super::batch::{self, Failure};
 use super::entry::{self, Entry};
+use super::history::{self, Keep};
 use super::inbox::Inbox;
 use super::message::{self, Retry};
 use super::position::Position;
@@ -79,14 +80,15 @@ pub struct Claimant<'a> {
     pub dedup_window: Duration,
 }
 
-/// Takes a partition over. `start` is where a partition that nobody has ever run begins.
+/// Takes a partition over. `start` is where a partition that nobody has ever run begins; what its
+/// state keys had before is kept for as long as `keep` says.
 ///
 /// The claim itself is a log message: from then on the commits of the last owner fail, so
 /// everything that is read after it is final.
 pub async fn claim(
     claimant: &Claimant<'_>,
     name: PartitionName,
-    start: u64,
+    (start, keep): (u64, Keep),
 ) -> Result<Claim, Error> {
     let (position, expected) = match newest(claimant, &name).await? {
         Some((entry, sequence)) => (Position::unpack(&entry.position), sequence),
@@ -118,7 +120,12 @@ pub async fn claim(
         name.clone(),
         tokio::runtime::Handle::current(),
     );
-    let staging = Staging::new(inbox, Arc::new(state), log);
+    history::keep(claimant, &name, keep).await?;
+    let staging = match keep.time() {
+        None => Staging::new(inbox, Arc::new(state), log),
+        Some(keep) => Staging::new(inbox, Arc::new(state.keeping_past()), log)
+            .keeping_past(name.clone(), keep),
+    };
     Ok(Claim {
         ledger: Arc::new(Ledger::new(
             name,

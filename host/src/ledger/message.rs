@@ -97,6 +97,20 @@ pub fn state(name: &PartitionName, key: &str, value: Option<Bytes>) -> Message {
     replacing(name.state(key), value)
 }
 
+/// What a state key had until this commit; it stays for as long as is asked for.
+pub fn was(name: &PartitionName, key: &str, value: Option<Bytes>, keep: Duration) -> Message {
+    let mut headers = HeaderMap::new();
+    if value.is_none() {
+        headers.insert(TOMBSTONE, "1");
+    }
+    expiring(name.was(key), headers, value.unwrap_or_default(), keep)
+}
+
+/// How far back that goes, or that it is not kept any more.
+pub fn history(name: &PartitionName, body: Option<Vec<u8>>) -> Message {
+    replacing(name.history(), body.map(Into::into))
+}
+
 /// How far the state was carried over to a version.
 pub fn carried(name: &PartitionName, version: u16, body: Vec<u8>) -> Message {
     replacing(name.carried(version), Some(body.into()))

@@ -3,12 +3,14 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use super::inbox::{Inbox, InboxId};
-use super::message::Message;
+use super::message::{self, Message};
 use super::state::{Reads, StateCache, Writes};
+use super::subject::PartitionName;
 
 /// One delivery's part of a commit.
 #[derive(Debug, Default)]
@@ -45,6 +47,14 @@ pub struct Staging {
     /// and their bytes.
     bytes: AtomicUsize,
     state: Arc<StateCache>,
+    past: Option<Past>,
+}
+
+/// Where it is kept what state keys had, and for how long.
+#[derive(Debug)]
+struct Past {
+    name: PartitionName,
+    keep: Duration,
 }
 
 struct Inner {
@@ -101,6 +111,16 @@ impl Staging {
             deliveries: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
             state,
+            past: None,
+        }
+    }
+
+    /// The same, with what its keys had before kept for so long.
+    #[must_use]
+    pub fn keeping_past(self, name: PartitionName, keep: Duration) -> Self {
+        Self {
+            past: Some(Past { name, keep }),
+            ..self
         }
     }
 
@@ -115,15 +135,25 @@ impl Staging {
     }
 
     /// Takes the result of a call that returned ok, if it still holds.
-    pub fn accept(&self, settled: Settled, reads: &Reads, writes: &Writes, now: u64) -> Accepted {
+    pub fn accept(
+        &self,
+        mut settled: Settled,
+        reads: &Reads,
+        writes: &Writes,
+        now: u64,
+    ) -> Accepted {
         let mut inner = self.inner.lock();
         if let Some(id) = &settled.finished
             && inner.is_finished(id)
         {
             return Accepted::Duplicate;
         }
-        if !self.state.accept(reads, writes) {
+        let Some(changed) = self.state.accepted(reads, writes) else {
             return Accepted::Stale;
+        };
+        if let Some(Past { name, keep }) = &self.past {
+            let was = |(key, value): (String, _)| message::was(name, &key, value, *keep);
+            settled.effects.extend(changed.into_iter().map(was));
         }
         self.push(&mut inner, settled, now);
         Accepted::Yes

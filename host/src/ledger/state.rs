@@ -89,7 +89,12 @@ struct Inner {
 pub struct StateCache {
     inner: Mutex<Inner>,
     backing: Option<Backing>,
+    /// Whoever writes a key has to have read it: what it had is kept too.
+    keeps_past: bool,
 }
+
+/// What keys had before they were changed; none where they had nothing.
+pub type Past = Vec<(String, Option<Bytes>)>;
 
 impl StateCache {
     /// State that lives in memory only, for `sluice test`.
@@ -97,6 +102,7 @@ impl StateCache {
         Self {
             inner: Mutex::default(),
             backing: None,
+            keeps_past: false,
         }
     }
 
@@ -109,7 +115,22 @@ impl StateCache {
                 name,
                 runtime,
             }))),
+            keeps_past: false,
         }
+    }
+
+    /// The same, and what keys had before is told.
+    #[must_use]
+    pub fn keeping_past(self) -> Self {
+        Self {
+            keeps_past: true,
+            ..self
+        }
+    }
+
+    /// Whether what a key had before is to be told.
+    pub fn keeps_past(&self) -> bool {
+        self.keeps_past
     }
 
     /// State that is filled from a store on this machine.
@@ -119,6 +140,7 @@ impl StateCache {
         Self {
             inner: Mutex::default(),
             backing: Some(Backing::Local(Box::new(fetch))),
+            keeps_past: false,
         }
     }
 
@@ -149,6 +171,13 @@ impl StateCache {
 
     /// Accepts the writes of a call, if all that it read is still current.
     pub fn accept(&self, reads: &Reads, writes: &Writes) -> bool {
+        self.accepted(reads, writes).is_some()
+    }
+
+    /// The same; gives what is changed by them, where that is to be told. None when they are
+    /// not accepted.
+    pub fn accepted(&self, reads: &Reads, writes: &Writes) -> Option<Past> {
+        let mut past = Past::new();
         let mut inner = self.inner.lock();
         let current = reads.iter().all(|(key, version)| {
             inner
@@ -156,12 +185,20 @@ impl StateCache {
                 .get(key)
                 .is_some_and(|entry| entry.version == *version)
         });
-        if current {
-            for (key, value) in writes {
-                inner.write(key, value.clone());
-            }
+        if !current {
+            return None;
         }
-        current
+        for (key, value) in writes {
+            if self.keeps_past {
+                let entry = inner.entries.get(key);
+                let before = entry.and_then(|entry| entry.value.clone());
+                if before != *value {
+                    past.push((key.clone(), before));
+                }
+            }
+            inner.write(key, value.clone());
+        }
+        Some(past)
     }
 
     /// The writes to these keys are in the ledger now.
@@ -321,6 +358,27 @@ mod tests {
         assert_eq!(value.as_deref(), Some(b"1".as_slice()));
         let reads = Reads::from([("total".to_owned(), version)]);
         assert!(state.accept(&reads, &write("total", "2")));
+    }
+
+    #[test]
+    fn what_a_key_had_is_told_where_that_is_wanted_and_it_changes() {
+        let state = StateCache::in_memory().keeping_past();
+        let accepted = |writes: &Writes| {
+            let reads = writes.keys().map(|key| {
+                let (_, version) = state.get(key, NOW).expect("memory");
+                (key.clone(), version)
+            });
+            let reads: Reads = reads.collect();
+            state.accepted(&reads, writes).expect("current")
+        };
+        let key = || "total".to_owned();
+        assert_eq!(accepted(&write("total", "1")), [(key(), None)]);
+        assert_eq!(accepted(&write("total", "1")), []);
+        let one = Some(Bytes::from_static(b"1"));
+        assert_eq!(accepted(&write("total", "2")), [(key(), one)]);
+        let two = Some(Bytes::from_static(b"2"));
+        assert_eq!(accepted(&Writes::from([(key(), None)])), [(key(), two)]);
+        assert_eq!(accepted(&Writes::from([(key(), None)])), []);
     }
 
     #[test]

@@ -35,6 +35,26 @@ impl PartitionName {
         format!("ledger.{}.{}.state.*", self.plugin, self.partition)
     }
 
+    /// Where it stands what a state key had before it was changed, once for each change.
+    pub fn was(&self, key: &str) -> String {
+        format!(
+            "ledger.{}.{}.was.{}",
+            self.plugin,
+            self.partition,
+            utf8_percent_encode(key, TOKEN)
+        )
+    }
+
+    /// That of all keys.
+    pub fn past(&self) -> String {
+        format!("ledger.{}.{}.was.*", self.plugin, self.partition)
+    }
+
+    /// Where it stands how far back that goes.
+    pub fn history(&self) -> String {
+        format!("ledger.{}.{}.history", self.plugin, self.partition)
+    }
+
     /// Where it stands how far the state was carried over to a version.
     pub fn carried(&self, version: u16) -> String {
         format!(

@@ -78,6 +78,7 @@ pub(crate) struct RawRetry {
 pub(crate) struct RawLimits {
     pub(crate) memory: Leaf,
     pub(crate) isolation: Leaf,
+    pub(crate) state_history: Leaf,
 }
 
 #[derive(Deserialize, Default)]
@@ -195,6 +196,7 @@ impl RetryWords {
 pub(crate) struct LimitsWords {
     memory: Option<usize>,
     isolation: Option<Isolation>,
+    state_history: Option<Option<Duration>>,
 }
 
 impl LimitsWords {
@@ -208,6 +210,12 @@ impl LimitsWords {
                 &raw.isolation,
                 &[("warm", Isolation::Warm), ("fresh", Isolation::Fresh)],
             )?,
+            state_history: section.duration_or_none(
+                "state_history",
+                &raw.state_history,
+                "30d",
+                Duration::from_secs(1)..=TEN_YEARS,
+            )?,
         })
     }
 
@@ -215,6 +223,7 @@ impl LimitsWords {
         Limits {
             memory: self.memory.unwrap_or(under.memory),
             isolation: self.isolation.unwrap_or(under.isolation),
+            state_history: self.state_history.unwrap_or(under.state_history),
         }
     }
 }

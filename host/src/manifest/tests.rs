@@ -105,7 +105,8 @@ fn reads_every_key() {
         manifest.limits,
         Limits {
             memory: 64 << 20,
-            isolation: Isolation::Fresh
+            isolation: Isolation::Fresh,
+            state_history: None,
         }
     );
     assert_eq!(

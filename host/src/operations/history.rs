@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 pub use self::export::{Bounds, Export};
-pub use self::search::{Found, Query, Row, search};
+pub use self::search::{Found, Query, Row, search, search_by};
 pub use self::stored::Stored;
 pub use self::story::{Story, story};
 use super::audit;
@@ -19,6 +19,7 @@ use crate::redacted::{self, Mark};
 
 pub(super) mod export;
 pub mod find;
+pub mod index;
 pub mod record;
 pub(super) mod search;
 pub mod stored;

@@ -5,8 +5,27 @@ use async_nats::jetstream::stream::{LastRawMessageErrorKind, Stream};
 use crate::broker::ReadError;
 use crate::ledger::entry::Entry;
 use crate::ledger::position::Position;
-use crate::ledger::subject::PartitionName;
+use crate::ledger::subject::{self, PartitionName};
 use crate::ownership::SLOTS;
+
+/// How many partitions the ledger of a plug-in is divided into; none when it has never run.
+///
+/// # Errors
+/// When the ledger cannot be read.
+pub(super) async fn partitions(ledger: &Stream, plugin: &str) -> Result<Option<u8>, ReadError> {
+    let subject = subject::partitions(plugin);
+    let failed = |error: String| ReadError::Messages(format!("{subject}: {error}"));
+    match ledger.get_last_raw_message_by_subject(&subject).await {
+        Ok(message) => {
+            let text = String::from_utf8_lossy(&message.payload);
+            let count = text.parse();
+            let count = count.map_err(|_| failed(format!("found {text:?}, expected a number")));
+            Ok(Some(count?))
+        }
+        Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
+        Err(error) => Err(failed(error.to_string())),
+    }
+}
 
 /// One for each partition; none of one that nobody has ever run.
 #[derive(Debug)]

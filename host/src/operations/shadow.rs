@@ -122,8 +122,9 @@ pub struct Report {
     pub redacted: u64,
     /// Messages that are no events.
     pub undecodable: u64,
-    /// Events that the plug-in has not ended yet: they are to be tried again.
-    pub waiting: u64,
+    /// Events that the plug-in is still to try again, or was never called with: too old, too many
+    /// hops.
+    pub unhandled: u64,
 }
 
 impl Report {

@@ -57,12 +57,14 @@ impl state::Host for StoreData {
                 state_version::of_plugin(&key)
             )));
         }
+        self.before_a_write(&key)?;
         Ok(self.write(key, Some(Bytes::from(value)))?)
     }
 
     fn delete(&mut self, key: String) -> wasmtime::Result<()> {
         let key = self.state_key(key)?;
         self.call()?;
+        self.before_a_write(&key)?;
         Ok(self.write(key, None)?)
     }
 }
@@ -88,6 +90,18 @@ impl outbox::Host for StoreData {
 }
 
 impl StoreData {
+    /// Where what keys had is kept, it has to be known, and to be so still when the call counts.
+    fn before_a_write(&mut self, key: &str) -> wasmtime::Result<()> {
+        let state = &self.call()?.state;
+        if !state.keeps_past() || self.staged.reads.contains_key(key) {
+            return Ok(());
+        }
+        let read = state.get(key, patience(self.deadline));
+        let (_, version) = read.map_err(Abort::from)?;
+        self.staged.reads.insert(key.to_owned(), version);
+        Ok(())
+    }
+
     /// The key in the ledger.
     fn state_key(&self, key: String) -> wasmtime::Result<String> {
         if key.is_empty() || MAX_KEY < key.len() {

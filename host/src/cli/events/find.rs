@@ -5,10 +5,11 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 
 use super::conditions::Conditions;
+use super::indexed::Indexed;
 use crate::broker::EVENTS;
 use crate::cli::connect::{Target, stream};
 use crate::cli::output::line;
-use crate::operations::history::{Row, search};
+use crate::operations::history::{Row, search, search_by};
 
 /// What events are like.
 #[derive(Debug, clap::Args)]
@@ -18,6 +19,8 @@ pub(in crate::cli) struct Args {
     /// How many.
     #[arg(long, default_value_t = 50)]
     limit: usize,
+    #[command(flatten)]
+    indexed: Indexed,
     #[command(flatten)]
     target: Target,
     /// One JSON object a line.
@@ -30,6 +33,14 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let events = stream(&context, EVENTS).await?;
     let query = args.conditions.query();
     let (mut before, mut left, mut shown) = (None, args.limit, 0);
+    if let Some(index) = args.indexed.of(&events, &query).await? {
+        let found = search_by(&index, &events, &query, left).await;
+        let found = found.context("EVENTS cannot be searched")?;
+        for row in &found {
+            show(row, args.json)?;
+        }
+        (left, shown) = (0, found.len());
+    }
     while 0 < left {
         let found = search(&events, &query, before, left).await;
         let found = found.context("EVENTS cannot be searched")?;

@@ -5,11 +5,12 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, ensure};
 
+use super::indexed::Indexed;
 use super::story;
 use crate::broker::EVENTS;
 use crate::cli::connect::{Target, stream};
 use crate::cli::output::{bytes, line};
-use crate::operations::history::{self, Stored, find};
+use crate::operations::history::{self, Query, Stored, find, search_by};
 use crate::operations::letters::{self, Conditions};
 use crate::redacted::Mark;
 
@@ -21,6 +22,8 @@ pub(in crate::cli) struct Args {
     /// Look for the id on these subjects only; `*` and `>` as NATS has them.
     #[arg(long, default_value = "d365.>")]
     subject: String,
+    #[command(flatten)]
+    indexed: Indexed,
     #[command(flatten)]
     target: Target,
     /// One line of JSON, with the event in the CloudEvents JSON format.
@@ -42,8 +45,21 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             .parse()
             .with_context(|| format!("{} is no sequence", args.event))?
     } else {
-        let anywhere = (u64::MAX, u64::MAX);
-        let found = find::by_id(&events, &args.event, &args.subject, anywhere).await?;
+        let query = Query {
+            id: args.event.clone(),
+            subject: args.subject.clone(),
+            ..Query::default()
+        };
+        let found = match args.indexed.of(&events, &query).await? {
+            Some(index) => {
+                let found = search_by(&index, &events, &query, 1).await?;
+                found.first().map(|row| row.sequence)
+            }
+            None => {
+                let anywhere = (u64::MAX, u64::MAX);
+                find::by_id(&events, &args.event, &args.subject, anywhere).await?
+            }
+        };
         found.with_context(|| {
             format!(
                 "there is no event {} on {}; `sluice events tail` shows the newest",

@@ -21,8 +21,10 @@ use crate::deployment::{self, Components};
 use crate::load;
 use crate::manifest::Manifest;
 use crate::operations::fleet;
-use crate::operations::history::Export;
-use crate::operations::shadow::{Definition, Progress, Shadow, Step, Store, run as replay, scope};
+use crate::operations::history::{Bounds, Export};
+use crate::operations::shadow::{
+    Definition, Progress, Scope, Shadow, Step, Store, run as replay, scope,
+};
 use crate::plugin::engine::Engine;
 use crate::plugin::generation::Generation;
 use crate::plugin::package::digest;
@@ -114,7 +116,9 @@ pub(super) async fn run(args: super::Args) -> anyhow::Result<ExitCode> {
     let scope = scope(&context, &events, &args.plugin).await?;
     let heard = manifest.filter_subjects(&(0..crate::ownership::SLOTS).collect::<Vec<u8>>());
     let found = Export::between(&context, &events, heard, &query, bounds).await?;
-    let (from, to) = (found.after(), found.end().min(scope.floor));
+    let Bounds { from, to } = found.bounds();
+    let from = from.unwrap_or(1).saturating_sub(1);
+    let to = to.unwrap_or(0).min(scope.last());
     if args.dry_run {
         match args.json {
             true => line!("{}", serde_json::json!({ "total": found.expected() })),
@@ -126,7 +130,8 @@ pub(super) async fn run(args: super::Args) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     drop(found);
-    let store = open(&folder, &definition, args.shadow.anew, (from, to))?;
+    let store = open(&folder, &definition, args.shadow.anew, (&scope, from, to))?;
+    let scope = store.scope()?;
     let emit = emit(&context, &manifest).await?;
     let shadow = Shadow {
         generation: compiled(bytes, manifest).await.context(place)?,
@@ -177,7 +182,7 @@ fn open(
     folder: &Path,
     definition: &Definition,
     anew: bool,
-    (from, to): (u64, u64),
+    (scope, from, to): (&Scope, u64, u64),
 ) -> anyhow::Result<Arc<Store>> {
     if anew && folder.exists() {
         std::fs::remove_dir_all(folder).with_context(|| folder.display().to_string())?;
@@ -197,7 +202,7 @@ fn open(
                 to,
                 ..Progress::default()
             };
-            store.begin(definition, &progress)?;
+            store.begin(definition, scope, &progress)?;
         }
     }
     Ok(Arc::new(store))

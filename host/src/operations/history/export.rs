@@ -118,16 +118,6 @@ impl Export {
         self.expected
     }
 
-    /// The sequences between which it looks: the first one is behind this,
-    pub fn after(&self) -> u64 {
-        self.after
-    }
-
-    /// and the last one is not behind this.
-    pub fn end(&self) -> u64 {
-        self.end
-    }
-
     /// The next one; none when all were given. A broker that is away is waited for, a minute.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ use serde::Serialize;
 use sluicegate_d365::slot;
 use time::OffsetDateTime;
 
+use super::index::Index;
 use super::stored::rfc3339;
 use super::{Error, Stored, find};
 use crate::broker::read;
@@ -91,14 +92,8 @@ pub async fn search(
     wanted: usize,
 ) -> Result<Found, Error> {
     let (first, last) = find::ends(events).await?;
-    let mut end = before.unwrap_or(u64::MAX).min(last + 1);
-    if let Some(until) = query.until {
-        end = end.min(at_time(events, until + 1).await?.unwrap_or(last + 1));
-    }
-    let first = match query.since {
-        Some(since) => at_time(events, since).await?.unwrap_or(last + 1).max(first),
-        None => first,
-    };
+    let end = before.unwrap_or(u64::MAX).min(last + 1);
+    let (first, mut end) = bounds(events, query, (first, end)).await?;
     let least = end.saturating_sub(MOST).max(first);
     let mut found = Found::default();
     let mut width = FIRST_LOOK;
@@ -116,6 +111,47 @@ pub async fn search(
         found.before = found.events.last().map(|row| row.sequence);
     }
     Ok(found)
+}
+
+/// Looks where the index says that something may be, until so many are found.
+///
+/// # Errors
+/// When the stream cannot be read.
+pub async fn search_by(
+    index: &Index,
+    events: &Stream,
+    query: &Query,
+    wanted: usize,
+) -> Result<Vec<Row>, Error> {
+    let (first, last) = find::ends(events).await?;
+    let (first, end) = bounds(events, query, (first, last + 1)).await?;
+    let mut found = Vec::new();
+    for (start, end) in index.spans(query, first, end) {
+        let mut rows = between(events, query, start, end).await?;
+        rows.reverse();
+        found.append(&mut rows);
+        if wanted <= found.len() {
+            break;
+        }
+    }
+    found.truncate(wanted);
+    Ok(found)
+}
+
+/// From which number to before which events of the query's times stand, within these.
+async fn bounds(
+    events: &Stream,
+    query: &Query,
+    (first, end): (u64, u64),
+) -> Result<(u64, u64), Error> {
+    let (mut start, mut behind) = (first, end);
+    if let Some(until) = query.until {
+        behind = behind.min(at_time(events, until + 1).await?.unwrap_or(end));
+    }
+    if let Some(since) = query.since {
+        start = start.max(at_time(events, since).await?.unwrap_or(end));
+    }
+    Ok((start, behind))
 }
 
 /// The number of the first event that was stored at this time or later.

@@ -177,7 +177,7 @@ mod tests {
         }
         let other = output("d365.custom.x.business.y.raised.4", &later, &[]);
         assert_eq!(fingerprint(&one), fingerprint(&other));
-        assert!(places(&[one.clone()], &[other]).is_empty());
+        assert!(places(std::slice::from_ref(&one), &[other]).is_empty());
         let digits = output(SUBJECT, &event("{\"a\":2.5,\"b\":1}"), &[]);
         let found = places(&[one], &[digits]);
         let place = found.first().expect("a place");

@@ -9,14 +9,14 @@ use redb::{Builder, Database, DatabaseError, ReadableDatabase as _, TableDefinit
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Definition, Difference, Progress};
+use super::{Definition, Difference, Progress, Scope};
 use crate::ledger::inbox::InboxId;
 
 const FILE: &str = "shadow.redb";
 /// Bytes of the file that are kept in memory.
 const CACHE: usize = 64 << 20;
 
-/// `definition` and `progress`, as JSON.
+/// `definition`, `scope` and `progress`, as JSON.
 const FACTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("facts");
 /// The shadow's own state.
 const STATE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("state");
@@ -28,6 +28,7 @@ const RECORDED: TableDefinition<'_, (u128, u64), u128> = TableDefinition::new("r
 const DIFFERENCES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("differences");
 
 const DEFINITION: &str = "definition";
+const SCOPE: &str = "scope";
 const PROGRESS: &str = "progress";
 
 /// Why the file cannot be used.
@@ -101,6 +102,14 @@ impl Store {
         self.fact(DEFINITION)
     }
 
+    /// What was known of the plug-in when it began.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn scope(&self) -> Result<Scope, Error> {
+        Ok(self.fact(SCOPE)?.unwrap_or_default())
+    }
+
     /// How far it is.
     ///
     /// # Errors
@@ -113,13 +122,16 @@ impl Store {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn begin(&self, definition: &Definition, progress: &Progress) -> Result<(), Error> {
+    pub fn begin(
+        &self,
+        definition: &Definition,
+        scope: &Scope,
+        progress: &Progress,
+    ) -> Result<(), Error> {
         self.write(|tables| {
-            tables
-                .facts
-                .insert(DEFINITION, json(definition).as_slice())?;
-            tables.facts.insert(PROGRESS, json(progress).as_slice())?;
-            Ok(())
+            tables.fact(DEFINITION, definition)?;
+            tables.fact(SCOPE, scope)?;
+            tables.fact(PROGRESS, progress)
         })
     }
 
@@ -172,8 +184,7 @@ impl Store {
             for (key, fingerprint) in recorded {
                 tables.recorded.insert(key, fingerprint)?;
             }
-            tables.facts.insert(PROGRESS, json(progress).as_slice())?;
-            Ok(())
+            tables.fact(PROGRESS, progress)
         })
     }
 
@@ -198,8 +209,7 @@ impl Store {
                     .differences
                     .insert(difference.sequence, text.as_slice())?;
             }
-            tables.facts.insert(PROGRESS, json(progress).as_slice())?;
-            Ok(())
+            tables.fact(PROGRESS, progress)
         })
     }
 
@@ -281,6 +291,13 @@ struct Tables<'a> {
     seen: redb::Table<'a, InboxId, u64>,
     recorded: redb::Table<'a, (u128, u64), u128>,
     differences: redb::Table<'a, u64, &'static [u8]>,
+}
+
+impl Tables<'_> {
+    fn fact(&mut self, name: &str, fact: &impl Serialize) -> Result<(), redb::Error> {
+        self.facts.insert(name, json(fact).as_slice())?;
+        Ok(())
+    }
 }
 
 /// The types that are written here have no way to fail.

@@ -1,6 +1,7 @@
 //! Takes events one after another, has a shadow's build handle each, compares what it does with what
 //! is recorded, and commits in groups.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +21,9 @@ use crate::ledger::inbox::InboxId;
 use crate::ledger::reason::Reason;
 use crate::ledger::state::StateCache;
 use crate::operations::history::Stored;
+use crate::operations::positions::{Positions, slot};
 use crate::outcome::{self, Outcome};
+use crate::ownership::SLOTS;
 use crate::plugin::emit::idempotency_key;
 use crate::plugin::instance::Call;
 use crate::plugin::store::Staged;
@@ -51,11 +54,14 @@ pub(super) struct Worker {
     events: Stream,
     runtime: Handle,
     shadow: Shadow,
-    state: Arc<StateCache>,
+    /// One for each partition: a plug-in's partitions do not share what they keep.
+    states: Vec<Arc<StateCache>>,
+    /// How far the plug-in is.
+    positions: Positions,
     progress: Progress,
     group: Group,
-    /// Keys of the group, each as often as it was written.
-    written: Vec<String>,
+    /// Partitions and keys of the group, each as often as it was written.
+    written: Vec<(usize, String)>,
     bytes: usize,
     /// Events of the group.
     count: usize,
@@ -69,13 +75,20 @@ impl Worker {
         shadow: Shadow,
         progress: Progress,
     ) -> Self {
-        let store = Arc::clone(&shadow.store);
-        let fetch = move |key: &str| store.state(key).map_err(|error| error.to_string());
+        let partitions = usize::from(shadow.generation.manifest().delivery.partitions);
+        let states = (0..partitions).map(|partition| {
+            let store = Arc::clone(&shadow.store);
+            Arc::new(StateCache::in_store(move |key| {
+                let value = store.state(&kept_at(partition, key));
+                value.map_err(|error| error.to_string())
+            }))
+        });
         Self {
             context: context.clone(),
             events: events.clone(),
             runtime: Handle::current(),
-            state: Arc::new(StateCache::in_store(fetch)),
+            states: states.collect(),
+            positions: shadow.scope.positions(),
             shadow,
             progress,
             group: Group::default(),
@@ -111,7 +124,11 @@ impl Worker {
         let group = std::mem::take(&mut self.group);
         self.shadow.store.commit(&group, &self.progress)?;
         let written = std::mem::take(&mut self.written);
-        self.state.committed(written.iter().map(String::as_str));
+        for (partition, key) in &written {
+            if let Some(state) = self.states.get(*partition) {
+                state.committed(std::iter::once(key.as_str()));
+            }
+        }
         (self.bytes, self.count, self.begun) = (0, 0, Instant::now());
         Ok(())
     }
@@ -135,8 +152,9 @@ impl Worker {
         if !self.shadow.query.is_met_by_event(&delivery.subject, event) {
             return Ok(());
         }
-        if self.shadow.scope.waiting.contains(&delivery.sequence) {
-            report.waiting += 1;
+        let is_read = self.positions.passed(&delivery.subject, delivery.sequence);
+        if !is_read || self.shadow.scope.is_unhandled(delivery.sequence, &event.id) {
+            report.unhandled += 1;
             return Ok(());
         }
         if self.came_before(delivery, inbox_id)? {
@@ -158,7 +176,8 @@ impl Worker {
         };
         // The trace is the event's, and the same each time.
         call.traceparent = format!("00-{}-{:016x}-01", call.idempotency_key, delivery.sequence);
-        let ended = self.call(&mut call)?;
+        let partition = self.partition(&delivery.subject);
+        let ended = self.call(&mut call, partition)?;
         self.progress.report.events += 1;
         self.compare(&call, &ended)
     }
@@ -173,10 +192,18 @@ impl Worker {
         Ok(before.is_some_and(|before| !is_new(before)))
     }
 
+    /// Whose share of the slots a subject is in.
+    fn partition(&self, subject: &str) -> usize {
+        let width = usize::from(SLOTS) / self.states.len().max(1);
+        slot(subject).map_or(0, |slot| usize::from(slot) / width.max(1))
+    }
+
     /// Attempts, without any time between them, until it ends.
-    fn call(&mut self, call: &mut Call) -> Result<Ended, Error> {
+    fn call(&mut self, call: &mut Call, partition: usize) -> Result<Ended, Error> {
+        let state = self.states.get(partition).or(self.states.first()).cloned();
+        let state = state.unwrap_or_else(|| Arc::new(StateCache::in_memory()));
         loop {
-            let returned = self.shadow.generation.call(call, &self.state);
+            let returned = self.shadow.generation.call(call, &state);
             let outcome = match returned.result {
                 Ok(()) => Outcome::Done,
                 Err(failure) => outcome::of(failure),
@@ -184,7 +211,8 @@ impl Worker {
             let (how, error) = match outcome {
                 Outcome::Done | Outcome::Duplicate => {
                     let staged = returned.staged;
-                    self.accept(&staged);
+                    state.accept(&staged.reads, &staged.writes);
+                    self.keep(partition, &staged);
                     return Ok(Ended {
                         how: "done",
                         error: String::new(),
@@ -222,12 +250,13 @@ impl Worker {
         self.shadow.generation.manifest().retry.max_attempts
     }
 
-    fn accept(&mut self, staged: &Staged) {
-        self.state.accept(&staged.reads, &staged.writes);
+    /// What was written goes with the group.
+    fn keep(&mut self, partition: usize, staged: &Staged) {
         for (key, value) in &staged.writes {
             self.bytes += key.len() + value.as_ref().map_or(0, bytes::Bytes::len);
-            self.written.push(key.clone());
-            self.group.state.insert(key.clone(), value.clone());
+            self.written.push((partition, key.clone()));
+            let place = kept_at(partition, key);
+            self.group.state.insert(place, value.clone());
         }
     }
 
@@ -241,6 +270,11 @@ impl Worker {
         recorded.retain(|(place, _)| call.sequence < *place);
         recorded.sort_unstable();
         let ignored = &self.shadow.definition.ignored;
+        // What was emitted again, by a replay with effects or without a ledger, is the same event.
+        if !ignored.iter().any(|pointer| pointer == "/event/id") {
+            let mut seen = HashSet::new();
+            recorded.retain(|(_, fingerprint)| seen.insert(*fingerprint));
+        }
         let emitted = ended.staged.emitted.iter();
         let now: Vec<Output> = emitted
             .map(|emitted| output(&emitted.subject, &emitted.event, ignored))
@@ -292,6 +326,11 @@ impl Worker {
         }
         Ok(outputs)
     }
+}
+
+/// Where a value of a partition stands in the file.
+fn kept_at(partition: usize, key: &str) -> String {
+    format!("{partition}/{key}")
 }
 
 fn difference(

@@ -158,8 +158,8 @@ fn table(progress: &Progress, shown: usize) {
         ),
         (report.undecodable, "are no events"),
         (
-            report.waiting,
-            "are still to be tried again by the plug-in: not compared",
+            report.unhandled,
+            "were not handled by the plug-in, or not yet: not compared",
         ),
     ] {
         if 0 < count {
