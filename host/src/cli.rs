@@ -75,7 +75,7 @@ enum Verb {
     Verify(sign::Verify),
     /// Run a plug-in on events, without a broker.
     Test(test::Args),
-    /// The event store: show, find, tail, export, import, redact.
+    /// The event store: show, find, tail, export, import, compact, redact.
     #[command(subcommand)]
     Events(events::Verb),
     /// The newest events, one line each: `events tail`.

@@ -9,7 +9,7 @@ use super::indexed::Indexed;
 use crate::broker::EVENTS;
 use crate::cli::connect::{Target, stream};
 use crate::cli::output::line;
-use crate::operations::history::{Row, search, search_by};
+use crate::operations::history::{Found, Row, search, search_by};
 
 /// What events are like.
 #[derive(Debug, clap::Args)]
@@ -32,23 +32,29 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let context = args.target.connect().await?;
     let events = stream(&context, EVENTS).await?;
     let query = args.conditions.query();
-    let (mut before, mut left, mut shown) = (None, args.limit, 0);
-    if let Some(index) = args.indexed.of(&events, &query).await? {
-        let found = search_by(&index, &events, &query, left).await;
-        let found = found.context("EVENTS cannot be searched")?;
-        for row in &found {
-            show(row, args.json)?;
-        }
-        (left, shown) = (0, found.len());
-    }
-    while 0 < left {
-        let found = search(&events, &query, before, left).await;
+    let (mut before, mut shown) = (None, 0);
+    let mut may_index = args.indexed.is_named();
+    while shown < args.limit {
+        let left = args.limit - shown;
+        let index = match may_index {
+            true => args.indexed.of(&events, &query).await?,
+            false => None,
+        };
+        may_index = true;
+        let found = match &index {
+            Some(index) => search_by(index, &events, &query, before, left)
+                .await
+                .map(|events| Found {
+                    events,
+                    before: None,
+                }),
+            None => search(&events, &query, before, left).await,
+        };
         let found = found.context("EVENTS cannot be searched")?;
         for row in &found.events {
             show(row, args.json)?;
         }
         shown += found.events.len();
-        left -= found.events.len().min(left);
         before = found.before;
         if before.is_none() {
             break;

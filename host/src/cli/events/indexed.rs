@@ -26,6 +26,12 @@ pub(super) struct Indexed {
 }
 
 impl Indexed {
+    /// Whether it is to be used at once. Else the newest events are looked at first: what one asks
+    /// for is mostly among them, and costs no index.
+    pub(super) fn is_named(&self) -> bool {
+        self.index.is_some()
+    }
+
     /// The index, made or brought up to date; none where it is of no use, or cannot be had, which is
     /// said.
     pub(super) async fn of(&self, events: &Stream, query: &Query) -> anyhow::Result<Option<Index>> {

@@ -18,12 +18,12 @@ use crate::operations::redaction::{Done, Order, Plan, Unread, conditions, plan, 
 
 /// Where the same data may be, and this does not go.
 const ELSEWHERE: [&str; 6] = [
-    "what plug-ins keep in their state, and what they have sent elsewhere",
+    "what plug-ins keep, and kept, in their state, and what they have sent elsewhere",
     "what plug-ins have emitted: events of their own, `sluice events find --correlation` finds them",
     "what plug-ins have logged and failed with: the stream JOURNAL, logs, traces",
     "the spools of gateways: what the broker did not have when this was asked for",
     "what the broker let go of before and has not compacted yet, and logs of its cluster",
-    "backups and exports",
+    "backups, exports and shadows",
 ];
 
 #[derive(Debug, clap::Args)]

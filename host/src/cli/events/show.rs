@@ -4,13 +4,15 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, ensure};
+use async_nats::jetstream::stream::Stream;
 
 use super::indexed::Indexed;
 use super::story;
 use crate::broker::EVENTS;
 use crate::cli::connect::{Target, stream};
 use crate::cli::output::{bytes, line};
-use crate::operations::history::{self, Query, Stored, find, search_by};
+use crate::operations::history::find::by_id;
+use crate::operations::history::{self, MOST, Query, Stored, search_by};
 use crate::operations::letters::{self, Conditions};
 use crate::redacted::Mark;
 
@@ -45,21 +47,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             .parse()
             .with_context(|| format!("{} is no sequence", args.event))?
     } else {
-        let query = Query {
-            id: args.event.clone(),
-            subject: args.subject.clone(),
-            ..Query::default()
-        };
-        let found = match args.indexed.of(&events, &query).await? {
-            Some(index) => {
-                let found = search_by(&index, &events, &query, 1).await?;
-                found.first().map(|row| row.sequence)
-            }
-            None => {
-                let anywhere = (u64::MAX, u64::MAX);
-                find::by_id(&events, &args.event, &args.subject, anywhere).await?
-            }
-        };
+        let found = find(&args, &events).await?;
         found.with_context(|| {
             format!(
                 "there is no event {} on {}; `sluice events tail` shows the newest",
@@ -103,6 +91,29 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     show(&stored, &args)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The newest event with this id: mostly it is among the newest events.
+async fn find(args: &Args, events: &Stream) -> anyhow::Result<Option<u64>> {
+    let (id, subject) = (&args.event, &args.subject);
+    if !args.indexed.is_named() {
+        let found = by_id(events, id, subject, (u64::MAX, MOST)).await?;
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    let query = Query {
+        id: id.clone(),
+        subject: subject.clone(),
+        ..Query::default()
+    };
+    match args.indexed.of(events, &query).await? {
+        Some(index) => {
+            let found = search_by(&index, events, &query, None, 1).await?;
+            Ok(found.first().map(|row| row.sequence))
+        }
+        None => Ok(by_id(events, id, subject, (u64::MAX, u64::MAX)).await?),
+    }
 }
 
 fn show(stored: &Stored, args: &Args) -> anyhow::Result<()> {

@@ -25,7 +25,7 @@ use crate::route::REPLAY_PREFIX;
 const FIRST_LOOK: u64 = 2_000;
 const FURTHER: u64 = 4;
 /// Numbers that are looked at for one answer.
-const MOST: u64 = 250_000;
+pub const MOST: u64 = 250_000;
 /// Events that are fetched side by side.
 const FETCHED: usize = 64;
 
@@ -113,7 +113,7 @@ pub async fn search(
     Ok(found)
 }
 
-/// Looks where the index says that something may be, until so many are found.
+/// Looks where the index says that something may be, before `before`, until so many are found.
 ///
 /// # Errors
 /// When the stream cannot be read.
@@ -121,10 +121,12 @@ pub async fn search_by(
     index: &Index,
     events: &Stream,
     query: &Query,
+    before: Option<u64>,
     wanted: usize,
 ) -> Result<Vec<Row>, Error> {
     let (first, last) = find::ends(events).await?;
-    let (first, end) = bounds(events, query, (first, last + 1)).await?;
+    let end = before.unwrap_or(u64::MAX).min(last + 1);
+    let (first, end) = bounds(events, query, (first, end)).await?;
     let mut found = Vec::new();
     for (start, end) in index.spans(query, first, end) {
         let mut rows = between(events, query, start, end).await?;
