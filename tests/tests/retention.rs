@@ -67,6 +67,30 @@ fn events_of_a_kind_leave_after_their_time_and_others_stay() -> Result<()> {
 }
 
 #[test]
+fn the_younger_ones_of_a_kind_stay() -> Result<()> {
+    within(120, async {
+        let stage = stage(&["ok"], "keep = { record = \"6s\" }").await?;
+        publish(&stage.jetstream, &series("old", 10)).await?;
+        let begun = tokio::time::Instant::now();
+        until("the old ones to be old", 10, async || {
+            ensure!(4 <= begun.elapsed().as_secs(), "{:?}", begun.elapsed());
+            Ok(())
+        })
+        .await?;
+        publish(&stage.jetstream, &series("young", 10)).await?;
+        let left = until("the old ones to leave", 30, async || {
+            let left = on(&stage, RECORDS).await?;
+            let is_old = |event: &Stored| event.header("ce-id").is_ok_and(|id| id.contains("old"));
+            ensure!(!left.iter().any(is_old), "{} are there", left.len());
+            Ok(left)
+        })
+        .await?;
+        ensure!(left.len() == 10, "{} of 10 young ones are left", left.len());
+        Ok(())
+    })
+}
+
+#[test]
 fn what_a_plug_in_has_still_to_handle_stays_however_old() -> Result<()> {
     within(120, async {
         let stage = stage(&["ok", "retry_forever"], "keep = { record = \"1s\" }").await?;
