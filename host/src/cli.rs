@@ -1,5 +1,6 @@
 //! Takes arguments, gives what they ask for; one file a verb.
 
+mod asking;
 mod audit;
 mod build;
 mod check;

@@ -10,6 +10,8 @@ use std::fmt;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
+use crate::digest::first;
+
 pub(crate) mod media;
 mod rfc3339;
 mod rules;
@@ -121,9 +123,7 @@ impl Event {
             .chain_update([0])
             .chain_update(self.id.as_bytes())
             .finalize();
-        let mut id = [0; 16];
-        id.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
-        id
+        first(&digest)
     }
 
     /// Whether `data` is JSON by its media type: subtype `json` or suffix `+json`.

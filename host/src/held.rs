@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::clock;
 use crate::delivery::{Decoded, Delivery};
+use crate::digest::first;
 use crate::hex::hex;
 use crate::lane::LaneId;
 use crate::ledger::dead_letter::{DeadLetter, REPLAY, SUBJECT, is_quiet};
@@ -129,13 +130,7 @@ impl Body {
         hash.update(replay);
         hash.update([0]);
         hash.update(id);
-        let mut replayed = InboxId::default();
-        let digest = hash.finalize();
-        replayed
-            .iter_mut()
-            .zip(digest)
-            .for_each(|(to, from)| *to = from);
-        Some(replayed)
+        Some(first(&hash.finalize()))
     }
 
     fn trace_id(&self) -> String {

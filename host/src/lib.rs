@@ -91,6 +91,8 @@ pub mod telemetry;
 
 pub mod clock;
 
+mod digest;
+
 pub mod hex;
 
 pub mod cli;

@@ -564,6 +564,13 @@ fn what_cannot_be_replayed_says_why() -> Result<()> {
         ];
         let said = sluice_on(&scene.stage.broker, &deployed).await?;
         said.refused(1, &["no build of emit-one is deployed", "--component"])?;
+        // What is deployed needs no file.
+        let file = guest.to_string_lossy();
+        sluice_on(&scene.stage.broker, &["deploy", &file])
+            .await?
+            .ok()?;
+        let said = sluice_on(&scene.stage.broker, &deployed).await?.ok()?;
+        ensure!(said.stdout.contains("3 as recorded"), "{}", said.stdout);
         for (wrong, part) in [
             (["--into", "../y"], "a-z"),
             (["--from", "soon"], "neither a sequence nor a time"),

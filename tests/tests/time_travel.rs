@@ -32,6 +32,17 @@ async fn state(stage: &Stage, more: &[&str]) -> Result<Said> {
     sluice_on(&stage.broker, &arguments).await
 }
 
+/// The next start has another `state_history` in its `sluice.toml`.
+async fn keep_instead(stage: &mut Stage, before: &str, after: &str) -> Result<()> {
+    stage.host.stop().await?;
+    let file = stage.host.config_path();
+    let text = std::fs::read_to_string(&file)?;
+    let line = |time: &str| format!("state_history = {time:?}");
+    ensure!(text.contains(&line(before)), "no {before} in {text}");
+    std::fs::write(&file, text.replace(&line(before), &line(after)))?;
+    stage.host.start().await
+}
+
 /// How long the list of each key is.
 fn lengths(rows: &Value) -> Result<BTreeMap<String, usize>> {
     let mut lengths = BTreeMap::new();
@@ -259,6 +270,21 @@ fn the_past_begins_with_the_operators_word_and_ends_with_its_time() -> Result<()
         until("that to be too long ago", 30, async || {
             let said = state(&stage, &["--as-of", &began]).await?;
             said.refused(1, &known).map(drop)
+        })
+        .await?;
+        // A longer time brings nothing back,
+        keep_instead(&mut stage, "5s", "1h").await?;
+        state(&stage, &["--as-of", &began])
+            .await?
+            .refused(1, &known)?;
+        let then = state(&stage, &["--as-of", "1s", "--json"]).await?.ok()?;
+        let then = lengths(&then.json()?)?;
+        ensure!(then == BTreeMap::from([("k".to_owned(), 5)]), "{then:?}");
+        // and without one nothing is known.
+        keep_instead(&mut stage, "1h", "none").await?;
+        until("it to be forgotten", 20, async || {
+            let said = state(&stage, &["--as-of", "1s"]).await?;
+            said.refused(1, &["is not kept"]).map(drop)
         })
         .await?;
         Ok(())

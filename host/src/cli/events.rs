@@ -15,7 +15,7 @@ mod show;
 mod story;
 mod tail;
 
-pub(super) use self::conditions::moment;
+pub(super) use self::conditions::{Attributes, moment};
 pub(crate) use self::story::level_name;
 pub(super) use tail::Args as TailArgs;
 

@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use super::connect::Target;
-use super::events::moment;
+use super::events::{Attributes, moment};
 use crate::operations::history::{Bounds, Query};
 use crate::operations::replays::MAX_RATE;
 
@@ -55,21 +55,8 @@ struct Which {
     /// Up to here.
     #[arg(long, value_name = "SEQUENCE|TIME", value_parser = said)]
     to: Option<Said>,
-    /// Only those on these subjects; `*` and `>` as NATS has them.
-    #[arg(long)]
-    subject: Option<String>,
-    /// Only those of this type; `*` at the end stands for any end.
-    #[arg(long = "type", value_name = "TYPE")]
-    event_type: Option<String>,
-    /// Only those with this partition key.
-    #[arg(long)]
-    key: Option<String>,
-    /// Only the one with this id.
-    #[arg(long)]
-    id: Option<String>,
-    /// Only those with this correlation id, or with it as their own id.
-    #[arg(long)]
-    correlation: Option<String>,
+    #[command(flatten)]
+    attributes: Attributes,
 }
 
 /// A place in the event store, and how the operator said it.
@@ -99,15 +86,10 @@ impl Which {
             Some(Place::Time(time)) => Some(time),
             Some(Place::Sequence(_)) | None => None,
         };
-        let text = |text: &Option<String>| text.clone().unwrap_or_default();
         let query = Query {
-            subject: text(&self.subject),
-            event_type: text(&self.event_type),
-            key: text(&self.key),
-            id: text(&self.id),
-            correlation: text(&self.correlation),
             since: time(&self.from),
             until: time(&self.to),
+            ..self.attributes.query()
         };
         let bounds = Bounds {
             from: sequence(&self.from),
@@ -118,19 +100,12 @@ impl Which {
 
     /// The same in the operator's words, which mean the same when they are said again.
     fn said(&self) -> Vec<String> {
-        let place = |said: &Option<Said>| said.as_ref().map(|said| said.text.clone());
-        [
-            ("from", place(&self.from)),
-            ("to", place(&self.to)),
-            ("subject", self.subject.clone()),
-            ("type", self.event_type.clone()),
-            ("key", self.key.clone()),
-            ("id", self.id.clone()),
-            ("correlation", self.correlation.clone()),
-        ]
-        .into_iter()
-        .filter_map(|(name, value)| Some(format!("--{name} {}", value?)))
-        .collect()
+        let places = [("from", &self.from), ("to", &self.to)];
+        let places = places.into_iter().filter_map(|(name, said)| {
+            let text = &said.as_ref()?.text;
+            Some(format!("{name}={text}"))
+        });
+        places.chain(self.attributes.query().texts()).collect()
     }
 }
 

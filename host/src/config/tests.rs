@@ -115,6 +115,14 @@ fn every_bad_value_is_refused_at_its_line() {
             "longer than max_age",
         ),
         (
+            "[events]\nmax_age = \"1d\"\nkeep = { record = \"2d\" }",
+            "longer than max_age",
+        ),
+        (
+            "[events]\nkeep = { account = \"2d\" }",
+            "unknown key \"account\"",
+        ),
+        (
             "[events]\nsources = [{ stream = \"A\", filter = \"a.>\" }]",
             "to is missing",
         ),

@@ -11,13 +11,14 @@ use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
+use super::audit;
 use super::handled::{self, handled};
-use super::history::search::{at_time, row};
+use super::history::search::{bounds, row};
 use super::history::{self, Query, find::ends};
 use super::who::Who;
-use super::{audit, redaction};
 use crate::broker::{EVENTS, How, ReadError, delete, read};
 use crate::decode::{attribute, is_structured};
+use crate::digest::first;
 use crate::redacted;
 use crate::route::REPLAY_PREFIX;
 
@@ -70,22 +71,13 @@ pub struct Plan {
 /// When the store cannot be read, or it cannot be told what plug-ins want.
 pub async fn plan(context: &Context, query: &Query) -> Result<Plan, Error> {
     let events = history::stream(context).await?;
-    let (first, last) = ends(&events).await?;
-    let mut start = first;
-    if let Some(since) = query.since {
-        start = start.max(at_time(&events, since).await?.unwrap_or(u64::MAX));
-    }
-    let mut end = last;
-    if let Some(until) = query.until
-        && let Some(later) = at_time(&events, until.saturating_add(1)).await?
-    {
-        end = later.saturating_sub(1);
-    }
+    let (oldest, last) = ends(&events).await?;
+    let (start, end) = bounds(&events, query, (oldest, last + 1)).await?;
     let mut plan = Plan::default();
     let found = handled(context).await?;
     let up_to = found.up_to;
     plan.by = found.by;
-    if start <= end {
+    if start < end {
         look(&events, query, (start, end), &mut plan).await?;
     }
     let before = plan.older.len();
@@ -115,7 +107,7 @@ async fn look(
         let Ok(info) = message.info() else {
             return ControlFlow::Continue(());
         };
-        if end < info.stream_sequence {
+        if end <= info.stream_sequence {
             return ControlFlow::Break(());
         }
         let headers = message.headers.as_ref().unwrap_or(&none);
@@ -135,7 +127,7 @@ async fn look(
         if row.key.is_empty() || !query.meets(&row) {
             return ControlFlow::Continue(());
         }
-        if let Some(before) = newest.insert(digest(&row.key), sequence) {
+        if let Some(before) = newest.insert(first(&Sha256::digest(&row.key)), sequence) {
             plan.older.push(before);
         }
         ControlFlow::Continue(())
@@ -144,16 +136,6 @@ async fn look(
     plan.keys = newest.len() as u64;
     plan.older.sort_unstable();
     Ok(())
-}
-
-fn digest(key: &str) -> [u8; 16] {
-    let mut first = [0; 16];
-    let whole = Sha256::digest(key);
-    first
-        .iter_mut()
-        .zip(whole)
-        .for_each(|(to, from)| *to = from);
-    first
 }
 
 /// Writes down who wants it, and has them leave, the oldest first. `show` hears how many have.
@@ -168,7 +150,7 @@ pub async fn compact(
     mut show: impl FnMut(u64),
 ) -> Result<u64, Error> {
     let detail = json!({
-        "conditions": redaction::conditions(query), "events": plan.older.len(), "keys": plan.keys,
+        "conditions": query.texts(), "events": plan.older.len(), "keys": plan.keys,
         "from": plan.older.first(), "to": plan.older.last(),
     });
     audit::record(context, who, "compact", EVENTS, detail).await?;

@@ -19,7 +19,7 @@ use crate::claim_check;
 use crate::clock;
 use crate::redacted::{ACTION, Deed, Mark};
 
-pub use self::plan::{Plan, conditions, plan};
+pub use self::plan::{Plan, plan};
 pub use self::unread::{Unread, unread};
 
 mod bodies;

@@ -1,18 +1,20 @@
 //! `sluice events compact`: takes what events are like, lets go of all of them but the last of each key.
 
-use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
-use anyhow::ensure;
 use clap::ArgGroup;
 use serde_json::json;
 
 use super::conditions::Conditions;
+use crate::cli::asking::is_wanted;
 use crate::cli::connect::Target;
 use crate::cli::output::line;
 use crate::cli::progress::Progress;
 use crate::operations::Who;
 use crate::operations::compaction::{Plan, compact, plan};
+
+/// Where nobody wants it.
+const NOT: &str = "nothing was let go of";
 
 #[derive(Debug, clap::Args)]
 #[command(group = ArgGroup::new("which").required(true).multiple(true).args([
@@ -42,8 +44,9 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         show(&plan, 0, args.json);
         return Ok(ExitCode::SUCCESS);
     }
-    if !args.yes && !is_wanted(&plan)? {
-        eprintln!("nothing was let go of");
+    let what = format!("{} events leave for good", plan.older.len());
+    if !args.yes && !is_wanted(&what, NOT)? {
+        eprintln!("{NOT}");
         return Ok(ExitCode::FAILURE);
     }
     let mut progress = Progress::lasting(Some(plan.older.len() as u64));
@@ -55,19 +58,6 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     progress.end();
     show(&plan, left?, args.json);
     Ok(ExitCode::SUCCESS)
-}
-
-/// Asks who sits at the terminal.
-fn is_wanted(plan: &Plan) -> anyhow::Result<bool> {
-    ensure!(
-        std::io::stdin().is_terminal(),
-        "nothing was let go of: it cannot be undone, and nobody is there to be asked; give --yes"
-    );
-    eprint!("{} events leave for good. Go on? [y/N] ", plan.older.len());
-    std::io::stderr().flush()?;
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 fn show(plan: &Plan, left: u64, json: bool) {

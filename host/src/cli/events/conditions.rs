@@ -3,9 +3,9 @@
 use crate::clock;
 use crate::operations::history::Query;
 
-/// What `find`, `export` and `redact` ask of events.
+/// What is asked of events, wherever and whenever they were stored.
 #[derive(Debug, clap::Args)]
-pub(super) struct Conditions {
+pub(in crate::cli) struct Attributes {
     /// On these subjects; `*` and `>` as NATS has them.
     #[arg(long)]
     subject: Option<String>,
@@ -21,6 +21,13 @@ pub(super) struct Conditions {
     /// With this correlation id, or with it as its own id.
     #[arg(long)]
     correlation: Option<String>,
+}
+
+/// What `find`, `export`, `compact` and `redact` ask of events.
+#[derive(Debug, clap::Args)]
+pub(super) struct Conditions {
+    #[command(flatten)]
+    attributes: Attributes,
     /// Stored at this time or later: RFC 3339, or how long ago, such as 2h.
     #[arg(long, value_parser = moment)]
     since: Option<u64>,
@@ -29,16 +36,27 @@ pub(super) struct Conditions {
     until: Option<u64>,
 }
 
+impl Attributes {
+    pub(in crate::cli) fn query(&self) -> Query {
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        Query {
+            subject: text(&self.subject),
+            event_type: text(&self.event_type),
+            key: text(&self.key),
+            id: text(&self.id),
+            correlation: text(&self.correlation),
+            since: None,
+            until: None,
+        }
+    }
+}
+
 impl Conditions {
     pub(super) fn query(self) -> Query {
         Query {
-            subject: self.subject.unwrap_or_default(),
-            event_type: self.event_type.unwrap_or_default(),
-            key: self.key.unwrap_or_default(),
-            id: self.id.unwrap_or_default(),
-            correlation: self.correlation.unwrap_or_default(),
             since: self.since,
             until: self.until,
+            ..self.attributes.query()
         }
     }
 }

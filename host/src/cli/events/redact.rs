@@ -1,6 +1,5 @@
 //! `sluice events redact`: takes what events are like, erases their data wherever the broker keeps it.
 
-use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use anyhow::{bail, ensure};
@@ -10,11 +9,12 @@ use serde_json::json;
 
 use super::conditions::Conditions;
 use super::find::show as show_row;
+use crate::cli::asking::is_wanted;
 use crate::cli::connect::Target;
 use crate::cli::output::line;
 use crate::cli::progress::Progress;
 use crate::operations::Who;
-use crate::operations::redaction::{Done, Order, Plan, Unread, conditions, plan, redact, unread};
+use crate::operations::redaction::{Done, Order, Plan, Unread, plan, redact, unread};
 
 /// Where the same data may be, and this does not go.
 const ELSEWHERE: [&str; 6] = [
@@ -25,6 +25,9 @@ const ELSEWHERE: [&str; 6] = [
     "what the broker let go of before and has not compacted yet, and logs of its cluster",
     "backups, exports and shadows",
 ];
+
+/// Where nobody wants it.
+const NOT: &str = "nothing was redacted";
 
 #[derive(Debug, clap::Args)]
 #[command(group = ArgGroup::new("conditions").required(true).multiple(true).args([
@@ -82,14 +85,15 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
              blocked`), or give --unread-too to have them passed over"
         );
     }
-    if !args.yes && !is_wanted(&plan)? {
-        eprintln!("nothing was redacted");
+    let what = format!("{} lose their data for good", counted(&plan));
+    if !args.yes && !is_wanted(&what, NOT)? {
+        eprintln!("{NOT}");
         return Ok(ExitCode::FAILURE);
     }
     let order = Order {
         who: Who::at_the_command_line(),
         why: args.why,
-        conditions: conditions(&query),
+        conditions: query.texts(),
     };
     let mut progress = Progress::of_many(plan.events.len() + plan.letters.len());
     let done = redact(&context, &order, &plan, |done| {
@@ -100,19 +104,6 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     progress.end();
     show(&plan, &done?, args.json)?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Asks who sits at the terminal.
-fn is_wanted(plan: &Plan) -> anyhow::Result<bool> {
-    ensure!(
-        std::io::stdin().is_terminal(),
-        "nothing was redacted: it cannot be undone, and nobody is there to be asked; give --yes"
-    );
-    eprint!("{} lose their data for good. Go on? [y/N] ", counted(plan));
-    std::io::stderr().flush()?;
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 fn counted(plan: &Plan) -> String {

@@ -6,8 +6,7 @@ use async_nats::jetstream::Context;
 use async_nats::jetstream::stream::Stream;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::search::at_time;
-use super::{Error, Query, find};
+use super::{Error, Query, find, search};
 use crate::claim_check;
 use crate::cursor::reader::{self, Reader};
 use crate::delivery::Delivery;
@@ -70,16 +69,10 @@ impl Export {
         bounds: Bounds,
     ) -> Result<Self, Error> {
         let (first, last) = find::ends(events).await?;
-        let mut start = first.max(bounds.from.unwrap_or(0));
-        let mut end = last.min(bounds.to.unwrap_or(u64::MAX));
-        if let Some(since) = query.since {
-            start = start.max(at_time(events, since).await?.unwrap_or(u64::MAX));
-        }
-        if let Some(until) = query.until
-            && let Some(later) = at_time(events, until.saturating_add(1)).await?
-        {
-            end = end.min(later.saturating_sub(1));
-        }
+        let start = first.max(bounds.from.unwrap_or(0));
+        let end = last.min(bounds.to.unwrap_or(u64::MAX));
+        let (start, behind) = search::bounds(events, query, (start, end + 1)).await?;
+        let end = behind - 1;
         let after = start.saturating_sub(1).min(end);
         let behind = count(events, &subjects, after).await?;
         let expected = match end < last {

@@ -20,6 +20,7 @@ use super::search::row;
 use super::{Error, Query, find};
 use crate::broker::read;
 use crate::decode::{attribute, is_structured};
+use crate::digest::first;
 
 mod filter;
 
@@ -268,13 +269,7 @@ fn record(block: &Block) -> Vec<u8> {
 }
 
 fn check(bytes: &[u8]) -> [u8; CHECK] {
-    let mut check = [0; CHECK];
-    let whole = Sha256::digest(bytes);
-    check
-        .iter_mut()
-        .zip(whole)
-        .for_each(|(to, from)| *to = from);
-    check
+    first(&Sha256::digest(bytes))
 }
 
 /// The blocks that are whole, one behind the other, and how many bytes those take.
@@ -294,7 +289,7 @@ fn blocks(bytes: &[u8]) -> (Vec<Block>, usize) {
 }
 
 fn next(bytes: &[u8]) -> Option<Block> {
-    let (first, rest) = bytes.split_first_chunk::<8>()?;
+    let (number, rest) = bytes.split_first_chunk::<8>()?;
     let (any, rest) = rest.split_first()?;
     let (length, rest) = rest.split_first_chunk::<4>()?;
     let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
@@ -302,7 +297,7 @@ fn next(bytes: &[u8]) -> Option<Block> {
     let (found, _) = rest.split_first_chunk::<CHECK>()?;
     let whole = bytes.get(..HEAD + length)?;
     (check(whole) == *found).then(|| Block {
-        first: u64::from_le_bytes(*first),
+        first: u64::from_le_bytes(*number),
         any: *any != 0,
         filter: Filter::read(filter),
     })

@@ -15,6 +15,7 @@ use super::stored::rfc3339;
 use super::{Error, Stored, find};
 use crate::broker::read;
 use crate::claim_check;
+use crate::clock;
 use crate::decode::{attribute, decode, is_structured};
 use crate::event::Event;
 use crate::manifest::subject_matches;
@@ -141,14 +142,18 @@ pub async fn search_by(
 }
 
 /// From which number to before which events of the query's times stand, within these.
-async fn bounds(
+pub(in crate::operations) async fn bounds(
     events: &Stream,
     query: &Query,
     (first, end): (u64, u64),
 ) -> Result<(u64, u64), Error> {
     let (mut start, mut behind) = (first, end);
     if let Some(until) = query.until {
-        behind = behind.min(at_time(events, until + 1).await?.unwrap_or(end));
+        behind = behind.min(
+            at_time(events, until.saturating_add(1))
+                .await?
+                .unwrap_or(end),
+        );
     }
     if let Some(since) = query.since {
         start = start.max(at_time(events, since).await?.unwrap_or(end));
@@ -272,6 +277,24 @@ pub(in crate::operations) fn row(
 }
 
 impl Query {
+    /// What is asked for, a text each, as records have it.
+    pub fn texts(&self) -> Vec<String> {
+        let time = |unix_millis: Option<u64>| unix_millis.map(clock::rfc3339).unwrap_or_default();
+        [
+            ("subject", self.subject.clone()),
+            ("type", self.event_type.clone()),
+            ("key", self.key.clone()),
+            ("id", self.id.clone()),
+            ("correlation", self.correlation.clone()),
+            ("since", time(self.since)),
+            ("until", time(self.until)),
+        ]
+        .into_iter()
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect()
+    }
+
     /// Whether a message is so; when it was stored and where does not count.
     pub fn is_met_by(&self, stored: &Stored) -> bool {
         if self.is_met_by_all() {

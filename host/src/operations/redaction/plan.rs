@@ -65,24 +65,6 @@ impl Plan {
     }
 }
 
-/// What was asked for, as the audit has it.
-pub fn conditions(query: &Query) -> Vec<String> {
-    let time = |unix_millis: Option<u64>| unix_millis.map(clock::rfc3339).unwrap_or_default();
-    [
-        ("subject", query.subject.clone()),
-        ("type", query.event_type.clone()),
-        ("key", query.key.clone()),
-        ("id", query.id.clone()),
-        ("correlation", query.correlation.clone()),
-        ("since", time(query.since)),
-        ("until", time(query.until)),
-    ]
-    .into_iter()
-    .filter(|(_, value)| !value.is_empty())
-    .map(|(name, value)| format!("{name}={value}"))
-    .collect()
-}
-
 /// Looks for all that is so, and for copies of it.
 ///
 /// # Errors

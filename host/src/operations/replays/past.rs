@@ -12,7 +12,6 @@ use crate::manifest::subject::is_subset;
 use crate::manifest::{TypePattern, subject_matches};
 use crate::operations::history::search::{of_event, row};
 use crate::operations::history::{self, Bounds, Export, Query};
-use crate::operations::redaction::conditions;
 use crate::route::REPLAY_PREFIX;
 
 /// What an operator wants.
@@ -84,7 +83,7 @@ impl Past {
                 unhandled: 0,
                 waits: String::new(),
             },
-            conditions: conditions(&query),
+            conditions: query.texts(),
             up_to: to.unwrap_or(0),
             total: 0,
         };

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
+use crate::digest::first;
 use crate::event::{CORE, Event};
 
 /// What differs from run to run: when it was emitted, and what the way there adds.
@@ -61,13 +62,7 @@ fn leave_out(output: &mut Value, pointer: &str) {
 /// The same for outputs that are the same, however their JSON is laid out.
 pub(super) fn fingerprint(output: &Output) -> u128 {
     // Members of an object are kept in the order of their names.
-    first_bytes(&Sha256::digest(output.to_string()))
-}
-
-/// The first 16 bytes of a digest, as a number.
-pub(super) fn first_bytes(digest: &[u8]) -> u128 {
-    let bytes = digest.iter().take(16);
-    bytes.fold(0, |number, byte| number << 8 | u128::from(*byte))
+    u128::from_be_bytes(first(&Sha256::digest(output.to_string())))
 }
 
 /// A place at which what is recorded and what the shadow did differ.

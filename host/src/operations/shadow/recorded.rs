@@ -2,10 +2,11 @@
 
 use sha2::{Digest, Sha256};
 
-use super::compare::{fingerprint, first_bytes, output};
+use super::compare::{fingerprint, output};
 use super::store::{Recorded, Store};
 use super::{Error, Progress};
 use crate::delivery::Delivery;
+use crate::digest::first;
 use crate::event::Event;
 use crate::manifest::reduce;
 use crate::manifest::subject::{concrete, first_clash};
@@ -50,7 +51,7 @@ pub(super) fn by_id(event_id: &str) -> u128 {
     hash.update("cause");
     hash.update([0]);
     hash.update(event_id);
-    first_bytes(&hash.finalize())
+    u128::from_be_bytes(first(&hash.finalize()))
 }
 
 /// What they are found by with the host's.

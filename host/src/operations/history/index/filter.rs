@@ -3,6 +3,8 @@
 
 use sha2::{Digest, Sha256};
 
+use crate::digest::first;
+
 /// Bits for each thing that stands there, and bits that each sets: one in a hundred is found where
 /// it does not stand.
 const BITS: usize = 10;
@@ -27,9 +29,7 @@ pub(super) fn hash(of: Of, value: &str) -> u64 {
         Of::Correlation => b'c',
     }]);
     hash.update(value);
-    let first = hash.finalize();
-    let first = first.iter().take(8);
-    first.fold(0, |number, byte| number << 8 | u64::from(*byte))
+    u64::from_be_bytes(first(&hash.finalize()))
 }
 
 /// The bits.
