@@ -533,6 +533,41 @@ fn who_would_not_handle_it_is_said_and_a_pause_is_waited_for() -> Result<()> {
 }
 
 #[test]
+fn the_last_tenth_of_the_event_store_is_left_to_what_comes_live() -> Result<()> {
+    within(120, async {
+        let inputs = spread(50, 10);
+        let small = |setup: Setup| setup.events("max_bytes = \"1MiB\"");
+        let stage = listed(&inputs, small).await?;
+        // Nobody hears of these. What is left has room for all that is to be replayed.
+        let mut n = 0;
+        loop {
+            let events = stage.jetstream.get_stream("EVENTS").await?;
+            if 1_000_000 < events.cached_info().state.bytes {
+                break;
+            }
+            let mut filler = Input::new(format!("f{n}"), "f", n).body(vec![b'x'; 4 << 10]);
+            let subject = filler.message.subject.replace("record", "system");
+            filler.message.subject = subject;
+            publish(&stage.jetstream, &[filler]).await?;
+            n += 1;
+        }
+        replay(&stage, LISTS, &["--no-wait"]).await?.ok()?;
+        newest_when(&stage, "to wait", 30, |replay| {
+            text(replay, "/history/waits").contains("nearly full")
+        })
+        .await?;
+        ensure!(
+            sent(&stage, LISTS).await?.is_empty(),
+            "it took what was left"
+        );
+        let events = stage.jetstream.get_stream("EVENTS").await?;
+        events.purge().filter("d365.*.*.system.>").await?;
+        newest_when(&stage, "to be done", 60, |replay| is(replay, "done")).await?;
+        lists(&stage, &numbers([&inputs[..], &inputs[..]]), 20).await
+    })
+}
+
+#[test]
 fn what_was_cancelled_is_not_given() -> Result<()> {
     within(120, async {
         let inputs = spread(300, 10);

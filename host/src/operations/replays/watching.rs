@@ -71,7 +71,7 @@ impl<'a> Watching<'a> {
         }
         ahead.look(&positions, 0);
         let waited = count(&ledger, &[retries(Some(plugin))], 0).await?;
-        Ok(Self {
+        let mut watching = Self {
             context,
             events: events.clone(),
             ledger,
@@ -84,7 +84,10 @@ impl<'a> Watching<'a> {
             moved: now,
             asked: now,
             waits: String::new(),
-        })
+        };
+        // Before the first one is sent.
+        watching.count().await;
+        Ok(watching)
     }
 
     /// One was sent, and stands there.
