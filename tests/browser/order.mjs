@@ -9,6 +9,8 @@ await run({
     await page.goto("/events");
     await page.getByLabel("Type", { exact: true }).fill("d365.fno.SalesOrderConfirmed*");
     await page.getByRole("button", { name: "Search" }).click();
+    // Before that the list is the one of all events.
+    await page.waitForURL(/SalesOrderConfirmed/);
     await page.locator("tbody tr").first().getByRole("link").first().click();
     await page.waitForURL(/events\/\d+$/);
     const begin = page.url();
@@ -29,6 +31,7 @@ await run({
 
     // All of it belongs together,
     await page.locator("dl.rows a[href*='correlation=']").first().click();
+    await page.waitForURL(/correlation=/);
     await page.locator("tbody tr").nth(3).waitFor();
     assert.equal(await page.locator("tbody tr").count(), 4);
 

@@ -13,12 +13,16 @@ use crate::component::with_words;
 use crate::environment::{self, outsider};
 use crate::events::{Message, publish_messages};
 use crate::gateway::Source;
-use crate::outputs::wait_dead_letters;
+use crate::outputs::{count, wait_dead_letters};
 use crate::setup::Setup;
 use crate::stage::Stage;
+use crate::wait::until;
 
 /// Dead letters of the plug-in `mendable`.
 pub const MENDABLE: usize = 40;
+/// Orders, each with an invoice in the end.
+const ORDERS: u8 = 3;
+const INVOICES: &str = "d365.custom.test.business.invoice.raised.*";
 /// Those of `decide`: three accounts over their limit.
 const OVER: [(&str, u64); 3] = [("A-17", 90_000), ("B-4", 75_000), ("C-9", 1_000_000)];
 /// A browser's test is over by then.
@@ -70,8 +74,8 @@ pub async fn company(more: impl FnOnce(Setup) -> Setup) -> Result<Stage> {
 /// # Errors
 /// When it does not happen.
 pub async fn play(stage: &Stage) -> Result<()> {
-    for number in 1..=3 {
-        order(stage, number).await?;
+    for number in 1..=ORDERS {
+        order(stage, number.into()).await?;
     }
     let accounts = OVER.into_iter().chain([("D-1", 100), ("E-2", 200)]);
     let accounts = accounts.map(|(number, limit)| {
@@ -90,6 +94,13 @@ pub async fn play(stage: &Stage) -> Result<()> {
     let messages: Vec<Message> = accounts.chain(things).collect();
     publish_messages(&stage.jetstream, &messages).await?;
     wait_dead_letters(&stage.jetstream, MENDABLE + OVER.len(), 60).await?;
+    // Each order has passed three plug-ins: what a gauge says is ahead of the commit.
+    until("the invoices of all orders", 60, async || {
+        let found = count(&stage.jetstream, "EVENTS", INVOICES).await?;
+        ensure!(found == usize::from(ORDERS), "{found} invoices");
+        Ok(())
+    })
+    .await?;
     for plugin in ["order-mirror", "warehouse", "billing", "decide", "mendable"] {
         stage.host.settled(plugin, 40).await?;
     }
