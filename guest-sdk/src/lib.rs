@@ -70,6 +70,10 @@
 //! stderr, and everything in [`state`], [`outbox`], [`config`] and [`http`] panics and says why.
 //! `sluice test` runs the built component with the real limits.
 
+// What the macros expand to names the crate, here too.
+#[cfg(test)]
+extern crate self as sluicegate_guest;
+
 #[cfg(target_family = "wasm")]
 mod bindings;
 
@@ -95,6 +99,7 @@ pub mod dataverse;
 pub mod http;
 pub mod log;
 pub mod outbox;
+pub mod saga;
 pub mod state;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
@@ -107,7 +112,6 @@ pub use extract::{Call, Data, Extract, Handler};
 pub use failure::{Failure, Migrated, Outcome, reject, retry, retry_after};
 pub use record::{BusinessEvent, Error as RecordError, Record};
 pub use sluicegate_d365 as d365;
-pub use sluicegate_guest_macros::consumer;
 /// # Example
 ///
 /// ```
@@ -125,6 +129,7 @@ pub use sluicegate_guest_macros::consumer;
 /// # Ok::<(), Failure>(())
 /// ```
 pub use sluicegate_guest_macros::migrate;
+pub use sluicegate_guest_macros::{consumer, saga};
 pub use state::State;
 
 /// What `#[consumer]` expands to needs these; they are no part of the interface.
@@ -132,7 +137,7 @@ pub use state::State;
 #[doc(hidden)]
 pub mod __private {
     pub use crate::bindings::*;
-    pub use crate::host::{handle, migrate};
+    pub use crate::host::{compensate, handle, migrate, step};
 }
 
 /// What `#[consumer]` says of a function natively.
@@ -208,6 +213,60 @@ macro_rules! __export_migration {
 macro_rules! __export {
     ($handler:expr) => {
         const _: fn() = || $crate::__is_handler(&$handler);
+    };
+}
+
+/// What `#[saga]` expands to.
+#[cfg(target_family = "wasm")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __export_saga {
+    ($saga:ty) => {
+        const _: () = {
+            struct Plugin;
+
+            impl $crate::__private::saga::exports::sluicegate::plugin::steps::Guest for Plugin {
+                fn step(
+                    name: String,
+                    saga: $crate::__private::saga::exports::sluicegate::plugin::steps::Saga,
+                    event: Option<$crate::__private::sluicegate::plugin::types::Event>,
+                    delivery: $crate::__private::sluicegate::plugin::types::Delivery,
+                ) -> Result<
+                    $crate::__private::saga::exports::sluicegate::plugin::steps::Advance,
+                    $crate::__private::sluicegate::plugin::types::Failure,
+                > {
+                    $crate::__private::step::<$saga>(&name, saga, event, delivery)
+                }
+
+                fn compensate(
+                    name: String,
+                    saga: $crate::__private::saga::exports::sluicegate::plugin::steps::Saga,
+                    data: Vec<u8>,
+                    delivery: $crate::__private::sluicegate::plugin::types::Delivery,
+                ) -> Result<Vec<u8>, $crate::__private::sluicegate::plugin::types::Failure>
+                {
+                    $crate::__private::compensate::<$saga>(&name, saga, &data, delivery)
+                }
+            }
+
+            $crate::__private::saga::export_saga!(
+                Plugin with_types_in $crate::__private::saga
+            );
+        };
+    };
+}
+
+/// What `#[saga]` expands to: natively, a use of the saga and no export.
+#[cfg(not(target_family = "wasm"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __export_saga {
+    ($saga:ty) => {
+        const _: fn() = || {
+            let _ = <$saga as $crate::saga::Steps>::__step;
+            let _ = <$saga as $crate::saga::Steps>::__compensate;
+            let _ = <$saga as ::core::default::Default>::default;
+        };
     };
 }
 

@@ -32,6 +32,7 @@ mod business;
 mod events;
 mod http;
 mod record;
+mod saga;
 
 use std::collections::BTreeMap;
 
@@ -43,6 +44,7 @@ pub use events::{choice, date, event_of, lookup, money};
 pub use http::Answer;
 pub(crate) use http::Answers;
 pub use record::{RecordBuilder, record};
+pub use saga::{Entry, Sagas, Status, What, sagas};
 
 use crate::extract::{Call, Handler};
 use crate::host::{self, Fake};

@@ -24,6 +24,7 @@ mod progress;
 mod replay;
 mod rollback;
 mod run;
+mod sagas;
 mod send;
 mod sign;
 mod simulate;
@@ -109,6 +110,9 @@ enum Verb {
     Replay(replay::Args),
     /// What a plug-in keeps, now or as it was.
     State(state::Args),
+    /// Sagas: list, show, cancel, retry.
+    #[command(subcommand)]
+    Sagas(sagas::Verb),
     /// Who deployed, paused, replayed, edited, discarded, redacted what.
     Audit(audit::Args),
     /// What `run` starts for each component that it has not compiled before.
@@ -155,6 +159,7 @@ impl Cli {
             Verb::State(args) => runtime
                 .block_on(state::run(args))
                 .map(|()| ExitCode::SUCCESS),
+            Verb::Sagas(verb) => runtime.block_on(sagas::run(verb)),
             Verb::Audit(args) => runtime.block_on(audit::run(args)),
             Verb::Compile(bounds) => compiler::run(bounds).map(|()| ExitCode::SUCCESS),
         };

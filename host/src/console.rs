@@ -33,6 +33,7 @@ mod login;
 mod page;
 mod plug_ins;
 mod replays;
+mod sagas;
 mod sampler;
 mod shelf;
 mod story;
@@ -149,6 +150,10 @@ pub fn guarded(console: Console) -> Router {
         .route("/replays", get(replays::all))
         .route("/replays/{id}", get(replays::one))
         .route("/replays/{id}/cancel", post(replays::cancel))
+        .route("/sagas", get(sagas::show))
+        .route("/sagas/one", get(sagas::timeline))
+        .route("/sagas/cancel", post(sagas::cancel))
+        .route("/sagas/retry", post(sagas::retry))
         .route("/hosts", get(hosts::show))
         .route("/audit", get(audit::show))
         .nest("/api/v1", api::router())

@@ -51,6 +51,8 @@ pub struct Held {
     pub body: Option<Body>,
     /// A build on trial failed it: the build beside it has it from now on.
     pub spared: Option<Spared>,
+    /// No attempt is left, for this reason, and a saga is to be told so.
+    pub given_up: Option<String>,
 }
 
 /// What a build on trial has failed.
@@ -190,6 +192,7 @@ impl Held {
             written_down: false,
             body: None,
             spared: None,
+            given_up: None,
         }
     }
 
@@ -282,6 +285,8 @@ impl Held {
                 is_replay: body.replay().is_some(),
                 traceparent,
                 with_effects: !body.is_quiet(),
+                hops: None,
+                given_up: self.given_up.clone(),
                 span: Span::default(),
                 event: Arc::clone(event),
             },

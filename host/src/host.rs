@@ -20,6 +20,7 @@ use self::own::Owning;
 use self::plugins::{News, Plugins};
 use self::start::{Found, check_writable, connect, look};
 use crate::admin::{self, Admin};
+use crate::builds::Builds;
 use crate::clock;
 use crate::config::{Config, LedgerMode, Server};
 use crate::cursor::Tail;
@@ -261,6 +262,12 @@ async fn work(
     let written = shared.tracker.spawn(written);
     let goodbye = shared.abort.child_token();
     let mut keeping = shared.tracker.spawn(keeper.run(goodbye.clone()));
+    let builds = Builds::new(
+        broker.context.clone(),
+        Arc::clone(&engine),
+        Arc::clone(&shared.config),
+        (shared.metrics.clone(), shared.tracker.clone()),
+    );
     let mut deployed = Deployed::new(shared.clone(), broker.clone(), engine);
     let tail = Tail::default();
     shared.tracker.spawn(tail.clone().run(
@@ -274,6 +281,7 @@ async fn work(
         broker,
         commits,
         leases: leases.clone(),
+        builds,
         ending: shared.drain.clone(),
     };
     let mut plugins = Plugins::new(owning);

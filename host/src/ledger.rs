@@ -28,6 +28,7 @@ use self::subject::PartitionName;
 use crate::clock;
 use crate::encode;
 use crate::event::Event;
+use crate::plugin::store::{Emitted, Timer};
 
 /// What LEDGER keeps of outbox messages and dead letters at least, however short the dedup
 /// window is: the streams that source them may be full or late.
@@ -52,6 +53,8 @@ pub struct Effects {
     pub writes: Writes,
     /// The events that it emits, with their subjects.
     pub emitted: Vec<(String, Event)>,
+    /// What is to come later.
+    pub timers: Vec<Timer>,
 }
 
 /// An event whose call returned ok.
@@ -110,6 +113,14 @@ impl Ledger {
             settled
                 .effects
                 .push(message::out(&subject, headers, payload, self.ttl));
+        }
+        for Timer { key, comes } in effects.timers {
+            let comes = comes.map(|(due, Emitted { subject, event })| {
+                let (headers, payload) = encode::binary(event);
+                (due, subject, headers, payload)
+            });
+            let timer = message::timer(&self.name, &key, comes, self.ttl);
+            settled.effects.push(timer);
         }
         let (reads, writes) = (&effects.reads, &effects.writes);
         self.staging.accept(settled, reads, writes, now)

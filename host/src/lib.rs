@@ -63,6 +63,7 @@ pub mod deployment;
 
 pub mod objects;
 
+pub mod builds;
 pub mod rollout;
 
 pub mod roster;

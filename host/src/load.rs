@@ -87,6 +87,14 @@ pub fn manifest(bytes: &[u8], place: &str, config: &Config) -> Result<Manifest, 
     Ok(manifest)
 }
 
+/// The manifest of a component that sagas began with, with the operator's words of today. Whether
+/// it may run was asked when it came.
+pub fn manifest_of_saga(bytes: &[u8], place: &str, config: &Config) -> Result<Manifest, Error> {
+    let text = package::manifest_text(bytes)?;
+    let manifest = manifest::parse(&text, &format!("{place}:plugin.toml"))?;
+    Ok(config.apply(manifest)?)
+}
+
 /// What the manifest may say but this host does not do: refused, never ignored.
 fn check_supported(manifest: &Manifest) -> Result<(), Error> {
     if manifest.subscribe.filter.is_some() {

@@ -10,6 +10,7 @@ pub(crate) mod document;
 mod environment;
 pub(crate) mod origin;
 pub(crate) mod raw;
+pub mod saga;
 pub(crate) mod section;
 pub(crate) mod subject;
 #[cfg(test)]
@@ -48,6 +49,8 @@ pub struct Manifest {
     pub capabilities: Capabilities,
     /// What the import `config` gives it.
     pub config: BTreeMap<String, String>,
+    /// What makes it a saga; none where it is a consumer.
+    pub saga: Option<saga::Saga>,
 }
 
 /// Which events a plug-in gets: those that match all three.
@@ -209,6 +212,7 @@ pub fn parse(text: &str, origin: &str) -> Result<Manifest, Error> {
         capabilities: CapabilitiesWords::read(at("[capabilities]"), &raw.capabilities)?
             .over(Capabilities::default()),
         config: raw::config(at("[config]"), &raw.config)?,
+        saga: saga::Saga::read(at("[saga]"), raw.saga.as_ref())?,
     };
     match manifest.conflict() {
         None => Ok(manifest),
@@ -227,6 +231,10 @@ pub fn parse(text: &str, origin: &str) -> Result<Manifest, Error> {
             about: About::Blocking,
             reason,
         }) => Err(at("[retry]").rule("on_exhausted", raw.retry.on_exhausted.as_ref(), &reason)),
+        Some(Conflict {
+            about: About::Saga(key),
+            reason,
+        }) => Err(at("").rule(key, raw.saga.as_ref(), &reason)),
     }
 }
 
@@ -298,6 +306,17 @@ pub(crate) enum About {
     Retry,
     /// Of `on_exhausted`.
     Blocking,
+    /// This key, beside `[saga]`.
+    Saga(&'static str),
+}
+
+impl Conflict {
+    fn of_saga(key: &'static str, reason: String) -> Self {
+        Self {
+            about: About::Saga(key),
+            reason,
+        }
+    }
 }
 
 impl Manifest {
@@ -346,6 +365,9 @@ impl Manifest {
                     "\"{one}\" and \"{other}\" (with their slots) overlap and neither contains the other, which the broker refuses; make one narrower, or write one that contains both and pick by types"
                 ),
             });
+        }
+        if let Some(conflict) = saga::conflict(self) {
+            return Some(conflict);
         }
         let blocks = self.retry.on_exhausted == OnExhausted::BlockKey;
         if blocks && self.delivery.ordering == Ordering::None {

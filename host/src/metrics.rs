@@ -61,6 +61,12 @@ struct PluginReason {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct PluginWhat {
+    plugin: String,
+    what: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Source {
     kind: &'static str,
     environment: String,
@@ -100,6 +106,7 @@ pub struct Metrics {
     reloads: Family<Plugin, Counter>,
     reload_pause: Family<Plugin, Histogram>,
     canaries_taken_back: Family<Plugin, Counter>,
+    sagas: Family<PluginWhat, Counter>,
     journal_left_out: Counter,
     gateway_requests: Family<Answered, Counter>,
     gateway_received: Family<Source, Counter>,
@@ -161,6 +168,7 @@ impl Default for Metrics {
             reloads: all.register("reloads", "Builds that took the place of another one while the plug-in ran", Family::default()),
             reload_pause: all.register_with_unit("reload_pause", "For how long a partition began no call because a build took over", Unit::Seconds, durations()),
             canaries_taken_back: all.register("canaries_taken_back", "Canaries that this host took back because they did worse than the build beside them", Family::default()),
+            sagas: all.register("sagas", "Sagas that began, came to their end, were undone, or wait for a person", Family::default()),
             journal_left_out: all.register("journal_left_out", "Attempts that were not written down because the broker did not take pages", Counter::default()),
             gateway_requests: all.register("gateway_requests", "Requests that the gateway answered, by status", Family::default()),
             gateway_received: all.register("gateway_events_received", "Events that came in requests of a source", Family::default()),
@@ -292,6 +300,7 @@ impl Metrics {
             reload_pause: self.reload_pause.get_or_create(&label).clone(),
             lag_age: self.lag_age.clone(),
             dead_letters: self.dead_letters.clone(),
+            sagas: self.sagas.clone(),
             label,
         }
     }
@@ -327,6 +336,8 @@ mod tests {
         plugin.renewed(Duration::from_micros(60));
         metrics.reloaded("p");
         metrics.taken_back("p");
+        plugin.is_saga();
+        plugin.saga("parked");
         let kept = metrics.generation("p");
         drop(metrics.generation("p"));
         let now = Standing {
@@ -381,6 +392,8 @@ mod tests {
             "sluicegate_messages_read_total{cursor=\"shared\"} 3",
             "sluicegate_reloads_total{plugin=\"p\"} 1",
             "sluicegate_canaries_taken_back_total{plugin=\"p\"} 1",
+            "sluicegate_sagas_total{plugin=\"p\",what=\"parked\"} 1",
+            "sluicegate_sagas_total{plugin=\"p\",what=\"began\"} 0",
             "sluicegate_reload_pause_seconds_count{plugin=\"p\"} 1",
             "sluicegate_generations{plugin=\"p\"} 1",
             "sluicegate_gateway_requests_total{kind=\"fno\",environment=\"contoso\",status=\"202\"} 1",

@@ -14,6 +14,7 @@ mod positions;
 pub mod redaction;
 pub mod replays;
 pub mod retention;
+pub mod sagas;
 pub mod shadow;
 pub mod state;
 pub mod who;

@@ -94,6 +94,8 @@ pub fn of(failure: Failure) -> Outcome {
             error,
         },
         Failure::Host(error) => Outcome::Again { error },
+        // Whoever runs it looks for that build, and says so where there is none.
+        Failure::Build(_) => Outcome::Again { error },
     }
 }
 

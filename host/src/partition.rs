@@ -103,6 +103,9 @@ impl Partition {
     /// Starts reading where the claim says.
     pub fn new(parts: Parts, claim: Claim, writer: Writer) -> Self {
         let floor = claim.position.floor();
+        if parts.generation.manifest().saga.is_some() {
+            parts.metrics.is_saga();
+        }
         let (feed_in, feed) = mpsc::channel(FEED);
         let unread = Arc::new(Unread::default());
         let age = parts.metrics.age(claim.ledger.name().partition);

@@ -69,6 +69,9 @@ pub struct Entry {
     /// No call is begun.
     #[serde(default)]
     pub paused: bool,
+    /// It is a saga.
+    #[serde(default)]
+    pub saga: bool,
     /// Instances of the build, in a call or waiting for one.
     #[serde(default)]
     pub instances: usize,
@@ -291,6 +294,7 @@ impl Roster {
                 canary: canary.map(OnTrial::from),
                 taken_back: known.and_then(|(_, taken_back)| taken_back.clone()),
                 paused: rollout.is_some_and(|rollout| rollout.paused),
+                saga: manifest.is_some_and(|manifest| manifest.saga.is_some()),
                 instances: rollout.map_or(0, |rollout| rollout.generation.instances()),
             }
         };

@@ -4,11 +4,24 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::event::Event;
 use crate::lane::LaneId;
+use crate::manifest::saga::Belongs;
 use crate::manifest::{Manifest, Ordering, subject_matches};
 use crate::plugin::emit::{MAX_HOPS, hops};
+use crate::plugin::saga::OWN_TYPE;
 
 /// Where replayed dead letters go, and replayed history: `d365.replay.<plugin>.<slot>`.
 pub const REPLAY_PREFIX: &str = "d365.replay.";
+
+/// Where what a saga asks of itself goes: `d365.saga.<plugin>.<slot>`.
+pub const SAGA_PREFIX: &str = "d365.saga.";
+
+/// The plug-in that a subject is addressed to: replays, and what a saga asks of itself. None for
+/// what is there for whoever subscribes.
+pub fn addressee(subject: &str) -> Option<&str> {
+    let rest = subject.strip_prefix(REPLAY_PREFIX);
+    let rest = rest.or_else(|| subject.strip_prefix(SAGA_PREFIX))?;
+    rest.split('.').next()
+}
 
 /// What is to be done with an event.
 #[derive(Debug, PartialEq, Eq)]
@@ -29,15 +42,24 @@ pub enum Route {
 
 /// Routes one event to one plug-in.
 pub fn route(manifest: &Manifest, subject: &str, event: &Event) -> Route {
+    if let Some(rest) = subject.strip_prefix(SAGA_PREFIX) {
+        let plugin = rest.split('.').next().unwrap_or_default();
+        if plugin != manifest.name || manifest.saga.is_none() {
+            return Route::Skip;
+        }
+        return Route::Deliver {
+            key: event.partition_key().to_owned(),
+        };
+    }
     if let Some(rest) = subject.strip_prefix(REPLAY_PREFIX) {
         let plugin = rest.split('.').next().unwrap_or_default();
         if plugin != manifest.name {
             return Route::Skip;
         }
         // It passed the subscription when it came for the first time.
-        return Route::Deliver {
+        return deliver(manifest, event).unwrap_or_else(|| Route::Deliver {
             key: event.partition_key().to_owned(),
-        };
+        });
     }
     let types = &manifest.subscribe.types;
     if !types.is_empty()
@@ -51,9 +73,23 @@ pub fn route(manifest: &Manifest, subject: &str, event: &Event) -> Route {
     if MAX_HOPS <= hops {
         return Route::Loop { hops };
     }
-    Route::Deliver {
-        key: event.partition_key().to_owned(),
-    }
+    deliver(manifest, event).unwrap_or(Route::Skip)
+}
+
+/// In which lane it is handled; none where a saga is not concerned.
+fn deliver(manifest: &Manifest, event: &Event) -> Option<Route> {
+    let key = match &manifest.saga {
+        None => event.partition_key().to_owned(),
+        // What only a saga may ask of itself, and came by another way.
+        Some(_) if event.event_type.starts_with(OWN_TYPE) => return None,
+        Some(saga) => match saga.belongs(event) {
+            Belongs::Begins(key) | Belongs::Goes(key) => key,
+            // It becomes a dead letter that says what it has not.
+            Belongs::Keyless(_) => event.partition_key().to_owned(),
+            Belongs::No => return None,
+        },
+    };
+    Some(Route::Deliver { key })
 }
 
 /// The lane of a delivery.
@@ -69,10 +105,11 @@ pub fn lane(ordering: Ordering, key: &str, sequence: u64) -> LaneId {
     }
 }
 
-/// The subjects that the plug-in's consumer reads: its subscription, and its replays.
+/// The subjects that the plug-in's consumer reads: its subscription, its replays, and what a saga
+/// asks of itself.
 pub fn subjects(manifest: &Manifest, slots: &[u8]) -> Vec<String> {
     let mut subjects = manifest.filter_subjects(slots);
-    let replays: Vec<String> = if slots.len() == 16 {
+    let mut own: Vec<String> = if slots.len() == 16 {
         vec![format!("{REPLAY_PREFIX}{}.*", manifest.name)]
     } else {
         slots
@@ -80,7 +117,10 @@ pub fn subjects(manifest: &Manifest, slots: &[u8]) -> Vec<String> {
             .map(|slot| format!("{REPLAY_PREFIX}{}.{slot}", manifest.name))
             .collect()
     };
-    for replay in replays {
+    if manifest.saga.is_some() {
+        own.push(format!("{SAGA_PREFIX}{}.*", manifest.name));
+    }
+    for replay in own {
         let covered = subjects
             .iter()
             .any(|subject| subject_matches(subject, &replay.replace('*', "0")));

@@ -9,7 +9,7 @@ if (folder) await mkdir(folder, { recursive: true });
 
 /** The pages that stand at fixed addresses, and those that are found by a link. */
 async function pages(page) {
-  const found = { flow: "/", "plug-ins": "/plug-ins", events: "/events", "dead-letters": "/dead-letters", hosts: "/hosts", audit: "/audit", replays: "/replays" };
+  const found = { flow: "/", "plug-ins": "/plug-ins", events: "/events", "dead-letters": "/dead-letters", hosts: "/hosts", audit: "/audit", replays: "/replays", sagas: "/sagas" };
   const link = async (from, selector) => {
     await page.goto(from);
     return page.locator(selector).first().getAttribute("href");
@@ -20,6 +20,7 @@ async function pages(page) {
   found.edit = `${found["dead-letter"]}/edit`;
   found["replay-ask"] = await link(found.group, ".bar a.primary");
   found.replay = await link("/replays", "article h2 a");
+  found.saga = await link("/sagas?status=parked", "tbody a");
   found["sign-in"] = "/login";
   found["not-found"] = "/nothing/here";
   return found;

@@ -16,6 +16,7 @@ pub const TESTED: &[(&str, &str)] = &[
     ("forbidden_emit", "a_plugin_stays_in_its_box.rs"),
     ("hostile", "hostile_plug_ins.rs"),
     ("grow_memory", "a_plugin_stays_in_its_box.rs"),
+    ("journey", "sagas.rs"),
     ("keep_last", "time_travel.rs"),
     ("log_flood", "a_plugin_stays_in_its_box.rs"),
     ("mendable", "dead_letters.rs"),

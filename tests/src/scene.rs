@@ -13,6 +13,7 @@ use crate::component::with_words;
 use crate::environment::{self, outsider};
 use crate::events::{Message, publish_messages};
 use crate::gateway::Source;
+use crate::journeys::{self, Plan};
 use crate::outputs::{count, wait_dead_letters};
 use crate::setup::Setup;
 use crate::stage::Stage;
@@ -65,6 +66,7 @@ pub async fn company(more: impl FnOnce(Setup) -> Setup) -> Result<Stage> {
         .file("warehouse.wasm", with_words(&relay, &warehouse)?)
         .file("billing.wasm", with_words(&relay, &billing)?)
         .file("decide.wasm", guest("decide", &decide)?)
+        .file("journey.wasm", journeys::guest(&[])?)
         .file("mendable.wasm", guest("mendable", &mendable)?);
     Stage::of(broker, more(setup)).await
 }
@@ -91,7 +93,13 @@ pub async fn play(stage: &Stage) -> Result<()> {
         let (id, key) = (format!("thing-{n}"), format!("thing/{}", n % 7));
         event("thing", &id, &key, &json!({ "n": n }).to_string())
     });
-    let messages: Vec<Message> = accounts.chain(things).collect();
+    // A saga that waits for a person, and one that waits for an event.
+    let sagas = [
+        Plan::new("journey/parked", "sPj"),
+        Plan::new("journey/waits", "sh"),
+    ];
+    let sagas = sagas.iter().map(|plan| plan.event().message);
+    let messages: Vec<Message> = accounts.chain(things).chain(sagas).collect();
     publish_messages(&stage.jetstream, &messages).await?;
     wait_dead_letters(&stage.jetstream, MENDABLE + OVER.len(), 60).await?;
     // Each order has passed three plug-ins: what a gauge says is ahead of the commit.

@@ -27,6 +27,17 @@ fn one_order_is_followed_through_three_plug_ins() -> Result<()> {
 }
 
 #[test]
+fn a_saga_is_read_and_goes_on() -> Result<()> {
+    within(240, async {
+        let stage = company(|setup| setup).await?;
+        play(&stage).await?;
+        sluicegate_tests::journeys::is(&stage.broker, "journey/parked", "parked").await?;
+        browse(&stage, "saga.mjs", &[]).await?;
+        Ok(())
+    })
+}
+
+#[test]
 fn a_paused_plug_in_is_seen_to_fall_behind() -> Result<()> {
     within(240, async {
         let stage = company(|setup| setup).await?;

@@ -91,7 +91,7 @@ fn each_alert_has_both_tests_and_says_what_to_do() -> Result<()> {
         let fires = format!("alertname: {name}\n        exp_alerts:\n          - exp_labels");
         ensure!(tests.contains(&fires), "{name} never fires in a test");
     }
-    ensure!(count == 13, "{count} alerts");
+    ensure!(count == 14, "{count} alerts");
     Ok(())
 }
 
@@ -149,7 +149,7 @@ fn input(n: u64) -> Input {
 #[test]
 fn an_outside_scrape_agrees_to_the_event() -> Result<()> {
     within(170, async {
-        let stage = Stage::with(&["fail_by_data"], "").await?;
+        let stage = Stage::with(&["fail_by_data", "journey"], "").await?;
         let port = stage.host.admin_port();
         let rules = file("monitoring/alerts.yml");
         let Some(prometheus) = Prometheus::scraping(port, &rules).await? else {

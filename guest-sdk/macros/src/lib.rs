@@ -1,7 +1,9 @@
-//! Takes a function that handles one event, or carries state over, gives the export that the
-//! Sluicegate host calls.
+//! Takes a function that handles one event, or carries state over, or the steps of a saga, gives
+//! the export that the Sluicegate host calls.
 //!
 //! Use it through the crate `sluicegate-guest`, which re-exports it with what it expands to.
+
+mod saga;
 
 use proc_macro::TokenStream;
 use proc_macro2::{Span, TokenStream as Tokens};
@@ -38,6 +40,19 @@ const MIGRATION_SHAPE: &str = "#[migrate] goes on `fn(u16, String, Vec<u8>) -> M
 #[proc_macro_attribute]
 pub fn migrate(options: TokenStream, item: TokenStream) -> TokenStream {
     expand_migration(options.into(), item.into())
+        .unwrap_or_else(Error::into_compile_error)
+        .into()
+}
+
+/// Makes the methods of an `impl` the steps of a saga, and what undoes them.
+///
+/// A method that takes `saga: &mut Saga` is a step and returns a `Step`; one that takes
+/// `undo: &Undo` is a compensation and returns an `Outcome`. Each but `begin`, with which the saga
+/// starts, gets a constant of its name in capitals, by which other steps refer to it. Anything
+/// else belongs into another `impl`. The type is `Serialize`, `Deserialize` and `Default`.
+#[proc_macro_attribute]
+pub fn saga(options: TokenStream, item: TokenStream) -> TokenStream {
+    saga::expand(&options.into(), item.into())
         .unwrap_or_else(Error::into_compile_error)
         .into()
 }

@@ -14,6 +14,8 @@ pub(crate) struct Fake {
     pub(crate) config: BTreeMap<String, String>,
     pub(crate) state: BTreeMap<String, Vec<u8>>,
     pub(crate) answers: Option<Answers>,
+    /// A saga runs, which has no state but its own.
+    pub(crate) is_saga: bool,
     pub(crate) staged: Staged,
 }
 
@@ -68,7 +70,7 @@ pub(crate) fn config_get(key: &str) -> Option<String> {
 
 pub(crate) fn state_get(key: &str) -> Option<Vec<u8>> {
     let call = || format!("state::get({key:?})");
-    on(call, |fake| match fake.staged.writes.get(key) {
+    on_state(call, |fake| match fake.staged.writes.get(key) {
         Some(staged) => staged.clone(),
         None => fake.state.get(key).cloned(),
     })
@@ -76,7 +78,7 @@ pub(crate) fn state_get(key: &str) -> Option<Vec<u8>> {
 
 pub(crate) fn state_put(key: &str, value: &[u8]) {
     let call = || format!("state::put({key:?}, …)");
-    on(call, |fake| {
+    on_state(call, |fake| {
         let value = Some(value.to_vec());
         fake.staged.writes.insert(key.to_owned(), value);
     });
@@ -84,7 +86,7 @@ pub(crate) fn state_put(key: &str, value: &[u8]) {
 
 pub(crate) fn state_delete(key: &str) {
     let call = || format!("state::delete({key:?})");
-    on(call, |fake| {
+    on_state(call, |fake| {
         fake.staged.writes.insert(key.to_owned(), None);
     });
 }
@@ -122,6 +124,14 @@ pub(crate) fn send(request: &Request, address: &Address<'_>) -> Result<Response,
     let answer = answers.to(request, address);
     on(call, |fake| fake.answers = Some(answers));
     answer
+}
+
+fn on_state<T>(call: impl Fn() -> String, what: impl FnOnce(&mut Fake) -> T) -> T {
+    let asked = call();
+    on(call, |fake| match fake.is_saga {
+        false => what(fake),
+        true => panic!("{asked}: a saga has no state but its own; make it a field of the type"),
+    })
 }
 
 fn on<T>(call: impl Fn() -> String, what: impl FnOnce(&mut Fake) -> T) -> T {

@@ -2,8 +2,10 @@
 //! them to the component's imports.
 
 mod http;
+mod saga;
 
 pub(crate) use http::send;
+pub use saga::{compensate, step};
 
 use std::panic::PanicHookInfo;
 use std::sync::Once;

@@ -16,6 +16,10 @@ pub(super) static SDK: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../guest-sdk"
 pub(super) static D365: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../d365/src");
 /// And its manifest.
 pub(super) const D365_MANIFEST: &str = include_str!("../../../d365/Cargo.toml");
+/// The rules of sagas, which the Rust SDK runs in tests,
+pub(super) static SAGA: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../saga/src");
+/// and their manifest.
+pub(super) const SAGA_MANIFEST: &str = include_str!("../../../saga/Cargo.toml");
 /// The contract between host and plug-in.
 pub(super) static WIT: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../wit");
 

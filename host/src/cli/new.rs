@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 
-use super::embedded::{self, D365, D365_MANIFEST, SDK, TEMPLATES, WIT};
+use super::embedded::{self, D365, D365_MANIFEST, SAGA, SAGA_MANIFEST, SDK, TEMPLATES, WIT};
 use super::output::line;
 use crate::manifest;
 
@@ -218,5 +218,7 @@ fn vendor(to: &Path) -> anyhow::Result<()> {
     embedded::unpack(&SDK, &["python", "javascript"], &to.join("guest-sdk"))?;
     embedded::unpack(&D365, &[], &to.join("d365/src"))?;
     embedded::write(&to.join("d365/Cargo.toml"), D365_MANIFEST.as_bytes())?;
+    embedded::unpack(&SAGA, &[], &to.join("saga/src"))?;
+    embedded::write(&to.join("saga/Cargo.toml"), SAGA_MANIFEST.as_bytes())?;
     embedded::unpack(&WIT, &[], &to.join("wit"))
 }

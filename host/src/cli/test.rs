@@ -3,6 +3,7 @@
 mod expected;
 mod report;
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use crate::plugin::generation::Generation;
 use crate::plugin::instance::Call;
 use crate::plugin::state_version::of_plugin;
 use crate::plugin::store::Staged;
+use crate::route::{Route, SAGA_PREFIX, route};
 use crate::telemetry;
 use crate::telemetry::traces::Span;
 
@@ -173,8 +175,10 @@ fn try_all(args: &Args, mut seen: impl FnMut(Tried) -> anyhow::Result<()>) -> an
     let generation = Generation::load(&Arc::new(engine), &bytes, manifest)
         .with_context(|| args.plugin.display().to_string())?;
     let state = Arc::new(StateCache::in_memory());
-    for (index, input) in inputs.into_iter().enumerate() {
-        let sequence = index as u64 + 1;
+    let mut inputs: VecDeque<Input> = inputs.into();
+    let mut sequence = 0;
+    while let Some(input) = inputs.pop_front() {
+        sequence += 1;
         let (place, call) = call(&generation, input, sequence);
         // The guest runs on this thread.
         let before = processor();
@@ -184,6 +188,16 @@ fn try_all(args: &Args, mut seen: impl FnMut(Tried) -> anyhow::Result<()>) -> an
             Ok(()) => accept(&state, &returned.staged)?,
             Err(_) => Vec::new(),
         };
+        // What a saga asks of itself follows at once. No time passes here.
+        for asked in returned.staged.emitted.iter().rev() {
+            if asked.subject.starts_with(SAGA_PREFIX) && returned.result.is_ok() {
+                inputs.push_front(Input {
+                    place: format!("{}, and what the saga asks of itself", place.place),
+                    subject: asked.subject.clone(),
+                    event: asked.event.clone(),
+                });
+            }
+        }
         seen(Tried {
             place,
             call,
@@ -203,14 +217,21 @@ fn call(generation: &Generation, input: Input, sequence: u64) -> (Place, Call) {
     let event = Arc::new(input.event);
     let mut trace = hex(&Sha256::digest(event.inbox_id()));
     trace.truncate(32);
+    let key = match route(generation.manifest(), &input.subject, &event) {
+        Route::Deliver { key } => key,
+        // It would not come: that is what the test's author wants to see it do.
+        Route::Skip | Route::Loop { .. } => event.partition_key().to_owned(),
+    };
     let call = Call {
-        key: event.partition_key().to_owned(),
+        key,
         idempotency_key: idempotency_key(&generation.manifest().name, &event.inbox_id()),
         attempt: 1,
         sequence,
         is_replay: false,
         traceparent: format!("00-{trace}-{sequence:016x}-01"),
         with_effects: true,
+        hops: None,
+        given_up: None,
         span: Span::default(),
         event,
     };

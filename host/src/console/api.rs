@@ -11,8 +11,11 @@ use serde_json::json;
 use super::Console;
 use super::dead_letters::{Wanted, conditions};
 use super::fault::Fault;
+use super::page::Page;
+use super::sagas;
 use crate::operations::letters::{Summary, groups};
 use crate::operations::replays::Replays;
+use crate::operations::sagas::{Found, list, one};
 use crate::operations::{audit, blocked, fleet, history};
 
 pub(super) fn router() -> Router<Console> {
@@ -26,6 +29,8 @@ pub(super) fn router() -> Router<Console> {
         .route("/replays/{id}", get(replay))
         .route("/events", get(events))
         .route("/events/{sequence}/story", get(story))
+        .route("/sagas", get(sagas_found))
+        .route("/sagas/one", get(saga))
         .route("/audit", get(audited))
         .fallback(|| async { Fault::new(StatusCode::NOT_FOUND, "there is no such question") })
 }
@@ -47,6 +52,30 @@ type Answer<T> = Result<Json<T>, Fault>;
 async fn plug_ins(State(console): State<Console>) -> Answer<impl Serialize> {
     let (answers, silent) = fleet::answers(&console.context()?).await?;
     Ok(Json(json!({ "hosts": answers, "silent": silent })))
+}
+
+async fn sagas_found(page: Page, Query(wanted): Query<sagas::Wanted>) -> Answer<impl Serialize> {
+    let context = page.console.context()?;
+    let found = list(&context, wanted.plugin(), &wanted.statuses()?).await?;
+    let shown = found.into_iter().map(|found| masked(&page, found));
+    Ok(Json(shown.collect::<Vec<_>>()))
+}
+
+async fn saga(page: Page, Query(wanted): Query<sagas::One>) -> Answer<impl Serialize> {
+    let found = one(&page.console.context()?, &wanted.plugin, &wanted.key).await?;
+    Ok(Json(masked(&page, found)))
+}
+
+/// What a saga keeps is of no form that a mask could be laid over.
+fn masked(page: &Page, mut found: Found) -> Found {
+    if !page.mask().is_empty() {
+        found.saga.state.clear();
+        found.saga.early.clear();
+        for compensation in &mut found.saga.compensations {
+            compensation.data.clear();
+        }
+    }
+    found
 }
 
 async fn hosts(State(console): State<Console>) -> Answer<impl Serialize> {

@@ -6,7 +6,9 @@ use axum::http::StatusCode;
 use maud::{Markup, html};
 
 use crate::broker::ReadError;
-use crate::operations::{audit, blocked, dead_letters, fleet, history, letters, replays};
+use crate::operations::{
+    audit, blocked, dead_letters, fleet, history, letters, replays, sagas, state,
+};
 
 /// Why not.
 #[derive(Debug)]
@@ -141,5 +143,24 @@ impl From<audit::Error> for Fault {
 impl From<ReadError> for Fault {
     fn from(error: ReadError) -> Self {
         Self::broker(error)
+    }
+}
+
+impl From<sagas::Error> for Fault {
+    fn from(error: sagas::Error) -> Self {
+        match error {
+            sagas::Error::None { .. } => Self::new(StatusCode::NOT_FOUND, error.to_string()),
+            sagas::Error::State(state::Error::NeverRan(_)) => {
+                Self::new(StatusCode::NOT_FOUND, error.to_string())
+            }
+            sagas::Error::Other { .. } => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string())
+            }
+            sagas::Error::Not { .. } => Self::new(StatusCode::CONFLICT, error.to_string()),
+            sagas::Error::State(_)
+            | sagas::Error::Fleet(_)
+            | sagas::Error::Audit(_)
+            | sagas::Error::Store(_) => Self::broker(error),
+        }
     }
 }

@@ -12,16 +12,18 @@ pub(super) enum Place {
     PlugIns,
     Events,
     DeadLetters,
+    Sagas,
     Hosts,
     Audit,
     None,
 }
 
-const PLACES: [(Place, &str, &str); 6] = [
+const PLACES: [(Place, &str, &str); 7] = [
     (Place::Flow, "/", "Flow"),
     (Place::PlugIns, "/plug-ins", "Plug-ins"),
     (Place::Events, "/events", "Events"),
     (Place::DeadLetters, "/dead-letters", "Dead letters"),
+    (Place::Sagas, "/sagas", "Sagas"),
     (Place::Hosts, "/hosts", "Hosts"),
     (Place::Audit, "/audit", "Audit"),
 ];

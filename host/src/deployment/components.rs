@@ -28,6 +28,11 @@ pub async fn provision(context: &Context, config: &Config) -> Result<(), Error> 
     objects::provision(context, bucket).await.map_err(failed)
 }
 
+/// What a component is called that is kept for sagas.
+fn of_sagas(digest: &str) -> String {
+    format!("sagas/{digest}")
+}
+
 fn failed(error: impl std::fmt::Display) -> Error {
     Error::Store(error.to_string())
 }
@@ -68,6 +73,31 @@ impl Components {
         Ok(digest)
     }
 
+    /// Keeps a component for sagas that begin with it, unless it is kept already. It stays when
+    /// nobody wants it deployed any more.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn keep_for_sagas(&self, bytes: &[u8]) -> Result<(), Error> {
+        let name = of_sagas(&package::digest(bytes));
+        match self.store.info(&name).await {
+            Ok(info) if info.size == bytes.len() => return Ok(()),
+            Ok(_) => {}
+            Err(error) if error.kind() == InfoErrorKind::NotFound => {}
+            Err(error) => return Err(failed(error)),
+        }
+        let put = objects::put(&self.context, &self.store, &name, bytes).await;
+        put.map_err(failed)
+    }
+
+    /// A component that was kept so.
+    ///
+    /// # Errors
+    /// When it is not there, or is not what it was.
+    pub async fn get_for_sagas(&self, digest: &str) -> Result<Vec<u8>, Error> {
+        self.found(digest, &of_sagas(digest)).await
+    }
+
     /// Whether there is a component with this digest.
     ///
     /// # Errors
@@ -85,7 +115,11 @@ impl Components {
     /// # Errors
     /// When it is not there, or is not what it was.
     pub async fn get(&self, digest: &str) -> Result<Vec<u8>, Error> {
-        let found = objects::get(&self.store, digest).await.map_err(failed)?;
+        self.found(digest, digest).await
+    }
+
+    async fn found(&self, digest: &str, name: &str) -> Result<Vec<u8>, Error> {
+        let found = objects::get(&self.store, name).await.map_err(failed)?;
         let bytes = found.ok_or_else(|| Error::NoComponent(digest.to_owned()))?;
         if package::digest(&bytes) != digest {
             return Err(Error::Changed(digest.to_owned()));

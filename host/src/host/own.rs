@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Error, Shared, WAIT_FIRST, chain, ended_by_itself, pause};
 use crate::broker::Broker;
+use crate::builds::Builds;
 use crate::carry_over::{self, Place, carry_over};
 use crate::cursor::Tail;
 use crate::deployment;
@@ -45,6 +46,8 @@ pub(super) struct Owning {
     pub(super) leases: Leases,
     /// Reads for those who have caught up.
     pub(super) tail: Tail,
+    /// What sagas began with.
+    pub(super) builds: Builds,
     /// Called when the plug-in, or the host, is to end.
     pub(super) ending: CancellationToken,
 }
@@ -270,6 +273,7 @@ impl Owning {
             tail: self.tail.clone(),
             ledger_stream: broker.ledger.clone(),
             max_payload: broker.max_payload(),
+            builds: self.builds.clone(),
             metrics: shared.metrics.plugin(&name.plugin),
             journal: shared.journal.clone(),
             name: name.clone(),
@@ -349,7 +353,8 @@ fn named(plugin: &str, share: &Share) -> PartitionName {
 
 /// For how long the plug-in's state is to be known.
 fn keep(manifest: &Manifest) -> Keep {
-    match (manifest.capabilities.state, manifest.limits.state_history) {
+    let has_state = manifest.capabilities.state || manifest.saga.is_some();
+    match (has_state, manifest.limits.state_history) {
         (false, _) => Keep::NoState,
         (true, None) => Keep::Nothing,
         (true, Some(time)) => Keep::For(time),

@@ -8,11 +8,16 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::subject::{self, PartitionName};
+use crate::clock;
 
 /// Marks a message that says "nothing here any more".
 const TOMBSTONE: &str = "Sluice-Deleted";
 /// How long a tombstone stays: it has done its work when it replaced what was there.
 const TOMBSTONE_TTL: &str = "1s";
+/// When the broker puts a message out, to where, and how long that stays there.
+const SCHEDULE: &str = "Nats-Schedule";
+const SCHEDULE_TARGET: &str = "Nats-Schedule-Target";
+const SCHEDULE_TTL: &str = "Nats-Schedule-TTL";
 /// What a message costs in a batch besides its parts.
 const FRAMING: usize = 64;
 
@@ -130,6 +135,29 @@ pub fn no_retry(name: &PartitionName, sequence: u64) -> Message {
 /// An emitted event.
 pub fn out(event_subject: &str, headers: HeaderMap, payload: Bytes, ttl: Duration) -> Message {
     expiring(subject::out(event_subject), headers, payload, ttl)
+}
+
+/// An event that the broker is to put out at a time of its own, in Unix milliseconds, or that it
+/// is not to any more. A later one for the same key takes its place.
+pub fn timer(
+    name: &PartitionName,
+    key: &str,
+    comes: Option<(u64, String, HeaderMap, Bytes)>,
+    ttl: Duration,
+) -> Message {
+    let subject = name.timer(key);
+    let Some((due, event_subject, mut headers, payload)) = comes else {
+        return replacing(subject, None);
+    };
+    headers.insert(SCHEDULE, format!("@at {}", clock::rfc3339(due)));
+    headers.insert(SCHEDULE_TARGET, subject::out(&event_subject));
+    headers.insert(SCHEDULE_TTL, format!("{}s", ttl.as_secs().max(1)));
+    Message {
+        subject,
+        headers,
+        payload,
+        replaces: true,
+    }
 }
 
 /// A dead letter.

@@ -45,6 +45,16 @@ impl PartitionName {
         )
     }
 
+    /// Where it stands what is to come later for a key.
+    pub fn timer(&self, key: &str) -> String {
+        format!(
+            "ledger.{}.{}.timer.{}",
+            self.plugin,
+            self.partition,
+            utf8_percent_encode(key, TOKEN)
+        )
+    }
+
     /// That of all keys.
     pub fn past(&self) -> String {
         format!("ledger.{}.{}.was.*", self.plugin, self.partition)

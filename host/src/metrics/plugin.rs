@@ -9,7 +9,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-use super::{Buckets, Delays, Latency, Plugin, PluginPartition, PluginReason, gauge};
+use super::{Buckets, Delays, Latency, Plugin, PluginPartition, PluginReason, PluginWhat, gauge};
 use crate::ledger::reason::Reason;
 
 /// A gauge of seconds.
@@ -47,6 +47,7 @@ pub struct PluginMetrics {
     pub(super) reload_pause: Histogram,
     pub(super) lag_age: Family<PluginPartition, Age>,
     pub(super) dead_letters: Family<PluginReason, Counter>,
+    pub(super) sagas: Family<PluginWhat, Counter>,
 }
 
 impl PluginMetrics {
@@ -69,6 +70,26 @@ impl PluginMetrics {
             reason: reason.as_str(),
         };
         self.dead_letters.get_or_create(&label).inc();
+    }
+
+    /// What became of a saga.
+    pub fn saga(&self, what: &'static str) {
+        self.sagas_that(what).inc();
+    }
+
+    /// The plug-in is a saga: what may become of one is counted from 0 on.
+    pub fn is_saga(&self) {
+        for what in ["began", "done", "compensated", "parked"] {
+            drop(self.sagas_that(what));
+        }
+    }
+
+    fn sagas_that(&self, what: &'static str) -> Counter {
+        let label = PluginWhat {
+            plugin: self.label.plugin.clone(),
+            what,
+        };
+        self.sagas.get_or_create(&label).clone()
     }
 
     /// A build took over, and for so long no call was begun.

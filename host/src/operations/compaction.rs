@@ -20,7 +20,7 @@ use crate::broker::{EVENTS, How, ReadError, delete, read};
 use crate::decode::{attribute, is_structured};
 use crate::digest::first;
 use crate::redacted;
-use crate::route::REPLAY_PREFIX;
+use crate::route::addressee;
 
 /// Deletions that the broker is asked for at once.
 const AT_ONCE: usize = 64;
@@ -111,8 +111,8 @@ async fn look(
             return ControlFlow::Break(());
         }
         let headers = message.headers.as_ref().unwrap_or(&none);
-        let is_replay = message.subject.starts_with(REPLAY_PREFIX);
-        if is_replay || redacted::is_envelope(message.headers.as_ref()) {
+        let is_addressed = addressee(&message.subject).is_some();
+        if is_addressed || redacted::is_envelope(message.headers.as_ref()) {
             return ControlFlow::Continue(());
         }
         if is_structured(headers) {

@@ -10,6 +10,7 @@
 use std::sync::Arc;
 
 use super::Partition;
+use crate::clock;
 use crate::delivery::Delivery;
 use crate::held::{Body, Held, Hold};
 use crate::lane::LaneId;
@@ -44,11 +45,31 @@ impl Decision {
 impl Partition {
     /// A call ended so that no other follows by itself.
     pub(super) fn end_dead(&mut self, by: &Generation, lane: LaneId, reason: Reason, error: &str) {
+        if self.tells_saga(lane, reason, error) {
+            return;
+        }
         if self.blocks_keys() && reason.blocks() {
             self.block(by, lane, reason, error);
         } else {
             self.finish_dead(by, lane, reason, error);
         }
+    }
+
+    /// A saga hears that no attempt is left: it is undone, and its event is no dead letter.
+    fn tells_saga(&mut self, lane: LaneId, reason: Reason, error: &str) -> bool {
+        if self.manifest().saga.is_none() {
+            return false;
+        }
+        let Some(held) = self.lanes.head(lane) else {
+            return false;
+        };
+        if held.given_up.is_some() {
+            return false;
+        }
+        held.given_up = Some(format!("{}: {error}", reason.as_str()));
+        self.in_flight = self.in_flight.saturating_sub(1);
+        self.lanes.park(lane, clock::unix_millis());
+        true
     }
 
     fn blocks_keys(&self) -> bool {

@@ -7,6 +7,7 @@ use async_nats::jetstream::stream::Stream;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
+use crate::builds::Builds;
 use crate::cursor::Tail;
 use crate::held::{Body, Held};
 use crate::journal::Journal;
@@ -36,6 +37,8 @@ pub struct Parts {
     pub subjects: Vec<String>,
     /// Largest message of the broker, in bytes.
     pub max_payload: usize,
+    /// Where the builds are that sagas began with.
+    pub builds: Builds,
     /// Of the plug-in.
     pub metrics: PluginMetrics,
     /// Where attempts are written down,

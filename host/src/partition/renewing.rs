@@ -78,7 +78,7 @@ impl Parts {
         Runners::new(
             build,
             journal,
-            Arc::clone(ledger),
+            (Arc::clone(ledger), self.builds.clone()),
             (self.metrics.clone(), self.traces.clone()),
             finished,
             self.tracker.clone(),

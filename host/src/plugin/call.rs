@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use sluicegate_saga::Build;
 use tokio::time::Instant;
 use wasmtime::{Store, Trap};
 use wasmtime_wasi::{I32Exit, ResourceTableError};
@@ -73,19 +74,39 @@ pub enum Failure {
     /// The host could not do its part; not the guest's fault.
     #[error("{0}")]
     Host(String),
+    /// The saga began with another build, and is to end on it.
+    #[error("the saga is one of version {}, {}", .0.version, .0.digest)]
+    Build(Build),
 }
 
 impl Generation {
-    /// Runs the guest on one event, on this thread.
+    /// Runs the guest on one event, on this thread. What becomes of a saga is decided here.
     pub fn call(&self, call: &Call, state: &Arc<StateCache>) -> Returned {
+        if self.manifest().saga.is_some() {
+            return self.move_saga(call, state);
+        }
+        let run = |instance: &mut Instance, timeout| instance.handle(call, timeout);
+        self.enter(call, state, run).0
+    }
+
+    /// Runs the guest by one of its exports. What it gives is there where the result is well.
+    pub(super) fn enter<T>(
+        &self,
+        call: &Call,
+        state: &Arc<StateCache>,
+        run: impl FnOnce(&mut Instance, Duration) -> wasmtime::Result<Result<T, types::Failure>>,
+    ) -> (Returned, Option<T>) {
         let started = Instant::now();
         let timeout = self.manifest().delivery.timeout;
         let deadline = started + timeout;
-        let refused = |failure| Returned {
-            result: Err(failure),
-            staged: Staged::default(),
-            memory: 0,
-            duration: started.elapsed(),
+        let refused = |failure| {
+            let returned = Returned {
+                result: Err(failure),
+                staged: Staged::default(),
+                memory: 0,
+                duration: started.elapsed(),
+            };
+            (returned, None)
         };
         let mut turn = None;
         if self.is_long().load(Ordering::Relaxed) {
@@ -99,7 +120,7 @@ impl Generation {
             Err(failure) => return refused(failure),
         };
         instance.begin(call, state, deadline, turn);
-        let answer = instance.handle(call, timeout);
+        let answer = run(&mut instance, timeout);
         let (staged, memory) = instance.end();
         let was_long = instance.was_long();
         self.is_long().store(was_long, Ordering::Relaxed);
@@ -107,12 +128,12 @@ impl Generation {
         if !was_long {
             self.cores().short(ended);
         }
-        let result = match answer {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(failure)) => Err(guest_failure(failure)),
+        let (result, given) = match answer {
+            Ok(Ok(given)) => (Ok(()), Some(given)),
+            Ok(Err(failure)) => (Err(guest_failure(failure)), None),
             Err(error) => {
                 let meter = instance.meter();
-                Err(failure(&staged, meter, &error, timeout))
+                (Err(failure(&staged, meter, &error, timeout)), None)
             }
         };
         let broken = matches!(
@@ -136,12 +157,13 @@ impl Generation {
                 "the plug-in logged more lines than one call may"
             );
         }
-        Returned {
+        let returned = Returned {
             result,
             staged,
             memory,
             duration: ended - started,
-        }
+        };
+        (returned, given)
     }
 
     fn instance(&self, deadline: Instant) -> Result<Instance, Failure> {

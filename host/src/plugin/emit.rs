@@ -86,7 +86,7 @@ pub fn complete(
     event.extensions.retain(|(name, _)| name != "sluicehops");
     event.extensions.push((
         "sluicehops".to_owned(),
-        AttributeValue::Integer(hops(cause) + 1),
+        AttributeValue::Integer(call.hops.unwrap_or_else(|| hops(cause)) + 1),
     ));
     crate::event::validate(&event).map_err(|error| {
         Abort::Forbidden(format!(
@@ -156,7 +156,8 @@ fn check_subject(subject: &str, granted: &[String]) -> Result<(), Abort> {
                 byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte)
             })
     });
-    let ours = matches!(tokens.as_slice(), ["d365", origin, ..] if *origin != "replay");
+    let ours =
+        matches!(tokens.as_slice(), ["d365", origin, ..] if !["replay", "saga"].contains(origin));
     if tokens.len() != 6 || !plain || !ours {
         return Err(Abort::Forbidden(format!(
             "{subject:?} is not a subject to emit to: it has to be \
@@ -251,6 +252,7 @@ mod tests {
             event: Arc::new(cause),
             key: "account/1".to_owned(),
             state: Arc::new(StateCache::in_memory()),
+            hops: None,
             span: Span::default(),
         };
         let labels = Labels {

@@ -4,18 +4,20 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use wasmtime::Store;
-use wasmtime::component::{Component, HasSelf, Linker};
+use wasmtime::component::{Component, HasSelf, InstancePre, Linker};
 
 use super::bindings::{ConsumerPlugin, ConsumerPluginPre};
+use super::steps::Steps;
 
 use super::bounds;
 use super::cores::{Computed, Cores};
 use super::engine::Engine;
 use super::http::{Http, Requests, TrustError};
-use super::instance::Instance;
+use super::instance::{Guest, Instance};
 use super::lines::Lines;
 use super::migration::Migration;
 use super::package::{self, MIGRATION};
@@ -62,6 +64,9 @@ pub enum Error {
     /// Its imports or exports have other types than `wit/` says.
     #[error("the component does not fit the world sluicegate:plugin/consumer-plugin: {0}")]
     Link(String),
+    /// The manifest and the component are of two kinds.
+    #[error("{0}")]
+    Kind(&'static str),
     /// It is to carry state over and cannot.
     #[error(
         "the manifest says `migrate_from` and the component has no export {MIGRATION}; mark a \
@@ -76,11 +81,61 @@ pub enum Error {
     Start(String),
 }
 
+/// A component that is linked and can be instantiated, by what it exports.
+pub(super) enum Pre {
+    /// `handle`.
+    Consumer(ConsumerPluginPre<StoreData>),
+    /// `step` and `compensate`.
+    Saga(InstancePre<StoreData>, Steps),
+}
+
+impl Pre {
+    fn new(
+        pre: InstancePre<StoreData>,
+        component: &Component,
+        manifest: &Manifest,
+    ) -> Result<Self, Error> {
+        match (Steps::find(component), manifest.saga.is_some()) {
+            (Some(steps), true) => Ok(Self::Saga(pre, steps)),
+            (Some(_), false) => Err(Error::Kind(
+                "the component is a saga and its manifest has no table [saga]: add one with the \
+                 events that begin a saga, or mark a function with #[consumer]",
+            )),
+            (None, true) => Err(Error::Kind(
+                "the manifest has a table [saga] and the component exports no steps: write them \
+                 with saga!, or take the table away",
+            )),
+            (None, false) => match ConsumerPluginPre::new(pre) {
+                Ok(pre) => Ok(Self::Consumer(pre)),
+                Err(error) => Err(Error::Link(format!("{error:#}"))),
+            },
+        }
+    }
+
+    /// Whatever it exports.
+    pub(super) fn instance_pre(&self) -> &InstancePre<StoreData> {
+        match self {
+            Self::Consumer(pre) => pre.instance_pre(),
+            Self::Saga(pre, _) => pre,
+        }
+    }
+
+    pub(super) fn instantiate(&self, store: &mut Store<StoreData>) -> wasmtime::Result<Guest> {
+        match self {
+            Self::Consumer(pre) => Ok(Guest::Consumer(pre.instantiate(store)?)),
+            Self::Saga(pre, steps) => {
+                let instance = pre.instantiate(&mut *store)?;
+                Ok(Guest::Saga(steps.of(store, &instance)?))
+            }
+        }
+    }
+}
+
 /// One loaded build of a plug-in.
 pub struct Generation {
     manifest: Manifest,
     digest: String,
-    pre: ConsumerPluginPre<StoreData>,
+    pre: Pre,
     engine: Arc<Engine>,
     config: Arc<BTreeMap<String, String>>,
     emit: Arc<[String]>,
@@ -91,6 +146,8 @@ pub struct Generation {
     is_long: AtomicBool,
     counted: OnceLock<Counted>,
     migration: Option<Migration>,
+    /// Of a saga: those that began with it end on it, wherever that is.
+    component: Option<Bytes>,
 }
 
 impl Generation {
@@ -126,8 +183,8 @@ impl Generation {
         }
         let pre = linker
             .instantiate_pre(&component)
-            .and_then(ConsumerPluginPre::new)
             .map_err(|error| Error::Link(format!("{error:#}")))?;
+        let pre = Pre::new(pre, &component, &manifest)?;
         Ok(Self {
             digest: package::digest(bytes),
             pre,
@@ -141,6 +198,10 @@ impl Generation {
             is_long: AtomicBool::new(false),
             counted: OnceLock::new(),
             migration,
+            component: manifest
+                .saga
+                .is_some()
+                .then(|| Bytes::copy_from_slice(bytes)),
             manifest,
         })
     }
@@ -172,6 +233,11 @@ impl Generation {
         &self.digest
     }
 
+    /// The component, where it is a saga's.
+    pub fn component(&self) -> Option<&Bytes> {
+        self.component.as_ref()
+    }
+
     /// Instances in memory, in a call or waiting for one.
     pub fn instances(&self) -> usize {
         self.alive.load(Ordering::Relaxed)
@@ -195,7 +261,7 @@ impl Generation {
         self.migration.as_ref()
     }
 
-    pub(super) fn pre(&self) -> &ConsumerPluginPre<StoreData> {
+    pub(super) fn pre(&self) -> &Pre {
         &self.pre
     }
 

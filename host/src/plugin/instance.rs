@@ -11,6 +11,7 @@ use super::bindings::ConsumerPlugin;
 use super::bindings::sluicegate::plugin::types;
 use super::convert;
 use super::cores::{Computed, Turn};
+use super::steps::{Answer, Asked, StepFuncs};
 use super::store::{CallContext, Meter, NEXT_TICK, Staged, StoreData};
 use crate::event::Event;
 use crate::ledger::state::StateCache;
@@ -36,6 +37,10 @@ pub struct Call {
     /// Whether its requests leave, and what it emits: not those of history that is only looked
     /// at again.
     pub with_effects: bool,
+    /// Plug-ins that what it emits has passed, where that is not said by the event.
+    pub hops: Option<i32>,
+    /// No attempt is left, for this reason: a saga is told so.
+    pub given_up: Option<String>,
     /// The span of this attempt, from its begin on.
     pub span: Span,
 }
@@ -43,9 +48,15 @@ pub struct Call {
 /// A live instance and its store.
 pub struct Instance {
     store: Store<StoreData>,
-    guest: ConsumerPlugin,
+    guest: Guest,
     calls: u32,
     _alive: Alive,
+}
+
+/// What of an instance can be called.
+pub(super) enum Guest {
+    Consumer(ConsumerPlugin),
+    Saga(StepFuncs),
 }
 
 /// Counts an instance for as long as it is in memory.
@@ -59,11 +70,7 @@ impl Drop for Alive {
 
 impl Instance {
     /// One that is counted in `alive`.
-    pub(super) fn new(
-        store: Store<StoreData>,
-        guest: ConsumerPlugin,
-        alive: &Arc<AtomicUsize>,
-    ) -> Self {
+    pub(super) fn new(store: Store<StoreData>, guest: Guest, alive: &Arc<AtomicUsize>) -> Self {
         alive.fetch_add(1, Ordering::Relaxed);
         Self {
             _alive: Alive(Arc::clone(alive)),
@@ -113,6 +120,7 @@ impl Instance {
             key: call.key.clone(),
             idempotency_key: call.idempotency_key.clone(),
             state: Arc::clone(state),
+            hops: call.hops,
             span: call.span.clone(),
         });
         data.computed = Computed::default();
@@ -128,17 +136,24 @@ impl Instance {
     ) -> wasmtime::Result<Result<(), types::Failure>> {
         let extensions = convert::extensions(&call.event);
         let event = convert::event(&call.event, &extensions);
-        let delivery = types::Delivery {
-            attempt: call.attempt,
-            idempotency_key: &call.idempotency_key,
-            partition_key: &call.key,
-            sequence: call.sequence,
-            deadline_ms: u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX),
-            is_replay: call.is_replay,
-            traceparent: Some(&call.traceparent),
+        let Guest::Consumer(guest) = &self.guest else {
+            return Err(wasmtime::Error::msg("a saga is called by its steps"));
         };
-        let consumer = self.guest.sluicegate_plugin_consumer();
-        consumer.call_handle(&mut self.store, event, delivery)
+        let consumer = guest.sluicegate_plugin_consumer();
+        consumer.call_handle(&mut self.store, event, delivery(call, timeout))
+    }
+
+    /// Runs a step, or a compensation.
+    pub(super) fn step(
+        &mut self,
+        call: &Call,
+        asked: &Asked<'_>,
+        timeout: Duration,
+    ) -> wasmtime::Result<Result<Answer, types::Failure>> {
+        let Guest::Saga(steps) = &self.guest else {
+            return Err(wasmtime::Error::msg("a consumer has no steps"));
+        };
+        steps.call(&mut self.store, asked, delivery(call, timeout))
     }
 
     pub(super) fn end(&mut self) -> (Staged, usize) {
@@ -146,5 +161,17 @@ impl Instance {
         data.call = None;
         data.requests.end();
         (data.take_staged(), data.meter.used())
+    }
+}
+
+fn delivery(call: &Call, timeout: Duration) -> types::Delivery<'_> {
+    types::Delivery {
+        attempt: call.attempt,
+        idempotency_key: &call.idempotency_key,
+        partition_key: &call.key,
+        sequence: call.sequence,
+        deadline_ms: u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX),
+        is_replay: call.is_replay,
+        traceparent: Some(&call.traceparent),
     }
 }

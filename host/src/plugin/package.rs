@@ -16,6 +16,8 @@ use crate::contract::{self, HTTP, VERSION};
 /// The custom section that holds the text of `plugin.toml`.
 pub const MANIFEST_SECTION: &str = "sluicegate:manifest";
 
+/// The interfaces that make a component a plug-in.
+const EXPORTED: [&str; 2] = ["consumer", "steps"];
 const MAGIC: &[u8] = b"\0asm";
 const MODULE: [u8; 4] = [1, 0, 0, 0];
 const COMPONENT: [u8; 4] = [0x0d, 0, 1, 0];
@@ -25,8 +27,10 @@ const IMPORT_ID: u8 = 10;
 const EXPORT_ID: u8 = 11;
 const MODULE_EXPORT_ID: u8 = 7;
 
-/// What a plug-in exports, with the version that `wit/` has.
+/// What a plug-in exports, with the version that `wit/` has,
 const CONSUMER: &str = "sluicegate:plugin/consumer@0.1.0";
+/// or, where it is a saga.
+pub(super) const STEPS: &str = "sluicegate:plugin/steps@0.1.0";
 /// And what one exports beside it that carries its state over.
 pub(super) const MIGRATION: &str = "sluicegate:plugin/migration@0.1.0";
 
@@ -53,8 +57,9 @@ pub enum Error {
     CoreModule,
     /// A component of another world.
     #[error(
-        "the component exports {CONSUMER} nowhere, but {found}; build it against the world \
-         sluicegate:plugin/consumer-plugin, or one of your own that exports the interface consumer"
+        "the component exports neither {CONSUMER} nor {STEPS}, but {found}; build it against the \
+         world sluicegate:plugin/consumer-plugin or saga, or one of your own that exports the \
+         interface consumer, or steps"
     )]
     NoConsumer {
         /// The names of its exports.
@@ -119,7 +124,7 @@ fn from_component(component: &[u8]) -> Result<Vec<u8>, Error> {
     let exports = exports(component)?;
     if exports
         .iter()
-        .any(|name| contract::is_served(name, "consumer"))
+        .any(|name| EXPORTED.iter().any(|one| contract::is_served(name, one)))
     {
         return Ok(component.to_vec());
     }
@@ -169,8 +174,12 @@ fn world(core_module: &[u8]) -> Result<&'static str, Error> {
     for section in sections(core_module)? {
         if section.id == MODULE_EXPORT_ID {
             for export in ExportSectionReader::new(section.content)? {
-                if export?.name.starts_with(MIGRATION) {
+                let name = export?.name;
+                if name.starts_with(MIGRATION) {
                     return Ok("migrating-plugin");
+                }
+                if name.starts_with(STEPS) {
+                    return Ok("saga");
                 }
             }
         }

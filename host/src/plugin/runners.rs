@@ -15,11 +15,12 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::Level;
 
-use super::call::Returned;
+use super::call::{Failure, Returned};
 use super::generation::Generation;
 use super::instance::Call;
 use super::store::Staged;
 use super::traced;
+use crate::builds::Builds;
 use crate::clock;
 use crate::journal::{self, Attempt};
 use crate::ledger::inbox::InboxId;
@@ -108,6 +109,7 @@ pub struct Runners {
     canary: Option<Arc<Canary>>,
     journal: journal::Writer,
     ledger: Arc<Ledger>,
+    builds: Builds,
     metrics: PluginMetrics,
     traces: Traces,
     queue: Mutex<Queue>,
@@ -122,7 +124,7 @@ impl Runners {
     pub fn new(
         (generation, canary): (Arc<Generation>, Option<Arc<Canary>>),
         journal: journal::Writer,
-        ledger: Arc<Ledger>,
+        (ledger, builds): (Arc<Ledger>, Builds),
         (metrics, traces): (PluginMetrics, Traces),
         finished: UnboundedSender<Finished>,
         tracker: TaskTracker,
@@ -134,6 +136,7 @@ impl Runners {
             canary,
             journal,
             ledger,
+            builds,
             metrics,
             traces,
             queue: Mutex::default(),
@@ -232,17 +235,22 @@ impl Runners {
     }
 
     fn run(&self, job: &Job, told: &mut Told) -> Outcome {
+        let mut generation = Arc::clone(&self.generation);
         for _ in 0..MAX_RERUNS {
             if self.ledger.is_finished(&job.inbox) {
                 self.ledger.duplicate(job.call.sequence, job.written_down);
                 return Outcome::Duplicate;
+            }
+            if generation.manifest().saga.is_some() && !self.builds.keeps(&generation) {
+                let error = "the build is on its way to the object store, for its sagas".to_owned();
+                return Outcome::Again { error };
             }
             let Returned {
                 result,
                 mut staged,
                 duration,
                 memory,
-            } = self.generation.call(&job.call, self.ledger.state());
+            } = generation.call(&job.call, self.ledger.state());
             let ended = clock::unix_nanos();
             self.metrics.called(duration, memory);
             if !job.call.with_effects {
@@ -252,9 +260,19 @@ impl Runners {
             if self.journal.is_on() || tracing::enabled!(target: EMITTED, Level::DEBUG) {
                 *told = Told::of(&staged);
             }
-            if let Err(failure) = result {
-                return outcome::of(failure);
+            match result {
+                Ok(()) => {}
+                Err(Failure::Build(build)) => {
+                    let plugin = &self.generation.manifest().name;
+                    if let Some(found) = self.builds.find(plugin, &build) {
+                        generation = found;
+                        continue;
+                    }
+                    return outcome::of(Failure::Build(build));
+                }
+                Err(failure) => return outcome::of(failure),
             }
+            let became = std::mem::take(&mut staged.became);
             let effects = Effects {
                 reads: staged.reads,
                 writes: staged.writes,
@@ -263,6 +281,7 @@ impl Runners {
                     .into_iter()
                     .map(|one| (one.subject, one.event))
                     .collect(),
+                timers: staged.timers,
             };
             let closing = Closing {
                 sequence: job.call.sequence,
@@ -273,6 +292,9 @@ impl Runners {
             match self.ledger.accept(closing, effects, ended / 1_000_000) {
                 Accepted::Yes => {
                     self.metrics.handled(job.stored, ended);
+                    for what in became {
+                        self.metrics.saga(what);
+                    }
                     for (subject, _) in &told.emitted {
                         let plugin = &self.generation.manifest().name;
                         tracing::debug!(target: EMITTED, %plugin, subject, "emitted");

@@ -62,6 +62,8 @@ pub struct CallContext {
     pub idempotency_key: String,
     /// The plug-in's values.
     pub state: Arc<StateCache>,
+    /// Plug-ins that what it emits has passed; none where the event says so.
+    pub hops: Option<i32>,
     /// Of the attempt; emitted events come under it.
     pub span: Span,
 }
@@ -75,6 +77,15 @@ pub struct Emitted {
     pub event: Event,
 }
 
+/// An event that is to come at a time of its own.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Timer {
+    /// Whose: one that is to come later takes the place of one before.
+    pub key: String,
+    /// When, in Unix milliseconds, and what; none where nothing is to come any more.
+    pub comes: Option<(u64, Emitted)>,
+}
+
 /// What one call staged and said. Nothing of it has taken effect yet.
 #[derive(Debug, Default)]
 pub struct Staged {
@@ -86,6 +97,10 @@ pub struct Staged {
     pub writes: Writes,
     /// The events that are to leave.
     pub emitted: Vec<Emitted>,
+    /// What a saga is to be woken by, later.
+    pub timers: Vec<Timer>,
+    /// What became of it: `began`, and how it is where that has changed.
+    pub became: Vec<&'static str>,
     /// Bytes of writes and emitted events.
     pub bytes: usize,
     /// What it said; filled when the call has ended.

@@ -56,7 +56,12 @@ fn text(manifest: &Manifest) -> String {
     if !granted.http.is_empty() {
         let _ = writeln!(text, "    import {HTTP};");
     }
-    let _ = writeln!(text, "    export sluicegate:plugin/consumer@{VERSION};");
+    let exported = if manifest.saga.is_some() {
+        "steps"
+    } else {
+        "consumer"
+    };
+    let _ = writeln!(text, "    export sluicegate:plugin/{exported}@{VERSION};");
     if manifest.migrate_from.is_some() {
         let _ = writeln!(text, "    export sluicegate:plugin/migration@{VERSION};");
     }
@@ -89,6 +94,9 @@ mod tests {
         let all = world(
             "[capabilities]\nstate = true\nemit = [\"d365.custom.>\"]\nhttp = [\"https://a.example\"]\n",
         );
+        let saga = world("[saga]\n[[saga.start]]\ntype = \"won\"\nkey = \"subject\"\n");
+        assert!(saga.contains("export sluicegate:plugin/steps@"), "{saga}");
+        assert!(!saga.contains("consumer"), "{saga}");
         for present in ["plugin/state@", "plugin/outbox@", HTTP] {
             assert!(all.contains(present), "{all}");
         }

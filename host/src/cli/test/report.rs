@@ -23,6 +23,7 @@ fn outcome(result: &Result<(), Failure>) -> (&'static str, Option<String>) {
         Failure::Limit(_) => "limit",
         Failure::Forbidden(_) => "forbidden",
         Failure::Host(_) => "host",
+        Failure::Build(_) => "build",
     };
     (name, Some(failure.to_string()))
 }

@@ -20,7 +20,7 @@ use crate::decode::{attribute, decode, is_structured};
 use crate::event::Event;
 use crate::manifest::subject_matches;
 use crate::redacted::Mark;
-use crate::route::REPLAY_PREFIX;
+use crate::route::{REPLAY_PREFIX, SAGA_PREFIX};
 
 /// How many numbers the first look goes back; each further one goes this times [`FURTHER`].
 const FIRST_LOOK: u64 = 2_000;
@@ -331,6 +331,7 @@ impl Query {
                 vec![
                     format!("d365.*.*.*.*.*.{slot}"),
                     format!("{REPLAY_PREFIX}*.{slot}"),
+                    format!("{SAGA_PREFIX}*.{slot}"),
                 ]
             }
             (subject, _) => vec![subject.to_owned()],

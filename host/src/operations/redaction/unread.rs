@@ -14,7 +14,7 @@ use crate::manifest::subject::{concrete, is_subset};
 use crate::operations::fleet;
 use crate::operations::positions::Positions;
 use crate::ownership::SLOTS;
-use crate::route::REPLAY_PREFIX;
+use crate::route::addressee;
 
 /// Who would miss what is redacted.
 #[derive(Debug, Default)]
@@ -130,8 +130,8 @@ impl Plugin {
 
     /// Whether it is through with what stands there, or is not concerned.
     fn has_passed(&self, subject: &str, sequence: u64) -> bool {
-        let is_its = match subject.strip_prefix(REPLAY_PREFIX) {
-            Some(rest) => rest.split('.').next() == Some(&self.name),
+        let is_its = match addressee(subject) {
+            Some(plugin) => plugin == self.name,
             None => self.subjects.iter().any(|own| is_subset(subject, own)),
         };
         if !is_its {

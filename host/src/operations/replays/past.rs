@@ -12,7 +12,7 @@ use crate::manifest::subject::is_subset;
 use crate::manifest::{TypePattern, subject_matches};
 use crate::operations::history::search::{of_event, row};
 use crate::operations::history::{self, Bounds, Export, Query};
-use crate::route::REPLAY_PREFIX;
+use crate::route::addressee;
 
 /// What an operator wants.
 #[derive(Debug, Clone)]
@@ -160,8 +160,9 @@ impl Choice {
     pub(super) fn of_delivery(&self, delivery: &Delivery) -> Chosen {
         let asked = &self.query.subject;
         let is_on = asked.is_empty() || subject_matches(asked, &delivery.subject);
-        // A replay is no event of its own, and the envelope of a redacted one has no data.
-        if delivery.is_envelope || delivery.subject.starts_with(REPLAY_PREFIX) || !is_on {
+        // A replay is no event of its own, what a saga asks of itself is asked once, and the
+        // envelope of a redacted one has no data.
+        if delivery.is_envelope || addressee(&delivery.subject).is_some() || !is_on {
             return Chosen::Other;
         }
         let none = HeaderMap::new();

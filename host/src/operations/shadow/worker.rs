@@ -172,6 +172,8 @@ impl Worker {
             is_replay: true,
             traceparent: String::new(),
             with_effects: self.shadow.definition.effects,
+            hops: None,
+            given_up: None,
             span: Span::default(),
         };
         // The trace is the event's, and the same each time.
