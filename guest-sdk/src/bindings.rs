@@ -12,6 +12,7 @@
 
 pub mod http;
 pub mod migration;
+pub mod projection;
 
 wit_bindgen::generate!({
     path: "../wit",

@@ -21,6 +21,7 @@ mod output;
 mod pause;
 mod plugins;
 mod progress;
+mod projections;
 mod replay;
 mod rollback;
 mod run;
@@ -109,6 +110,9 @@ enum Verb {
     Replay(replay::Args),
     /// What a plug-in keeps, now or as it was.
     State(state::Args),
+    /// Tables that are made of events: list, show, rebuild.
+    #[command(subcommand)]
+    Projections(projections::Verb),
     /// Who deployed, paused, replayed, edited, discarded, redacted what.
     Audit(audit::Args),
     /// What `run` starts for each component that it has not compiled before.
@@ -155,6 +159,7 @@ impl Cli {
             Verb::State(args) => runtime
                 .block_on(state::run(args))
                 .map(|()| ExitCode::SUCCESS),
+            Verb::Projections(verb) => runtime.block_on(projections::run(verb)),
             Verb::Audit(args) => runtime.block_on(audit::run(args)),
             Verb::Compile(bounds) => compiler::run(bounds).map(|()| ExitCode::SUCCESS),
         };

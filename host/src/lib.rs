@@ -65,6 +65,8 @@ pub mod objects;
 
 pub mod rollout;
 
+pub mod projections;
+
 pub mod roster;
 
 pub mod manifest;

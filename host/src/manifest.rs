@@ -9,6 +9,7 @@ use std::time::Duration;
 pub(crate) mod document;
 mod environment;
 pub(crate) mod origin;
+pub mod projection;
 pub(crate) mod raw;
 pub(crate) mod section;
 pub(crate) mod subject;
@@ -22,6 +23,7 @@ use section::Section;
 
 pub use document::Error;
 pub use origin::Origin;
+pub use projection::Projection;
 pub use subject::{reduce, subject_matches};
 pub use type_pattern::TypePattern;
 
@@ -48,6 +50,8 @@ pub struct Manifest {
     pub capabilities: Capabilities,
     /// What the import `config` gives it.
     pub config: BTreeMap<String, String>,
+    /// What makes it a projection, if it is one.
+    pub projection: Option<Projection>,
 }
 
 /// Which events a plug-in gets: those that match all three.
@@ -209,6 +213,10 @@ pub fn parse(text: &str, origin: &str) -> Result<Manifest, Error> {
         capabilities: CapabilitiesWords::read(at("[capabilities]"), &raw.capabilities)?
             .over(Capabilities::default()),
         config: raw::config(at("[config]"), &raw.config)?,
+        projection: match &raw.projection {
+            Some(raw) => Some(projection::projection(at("[projection]"), raw)?),
+            None => None,
+        },
     };
     match manifest.conflict() {
         None => Ok(manifest),
@@ -227,6 +235,36 @@ pub fn parse(text: &str, origin: &str) -> Result<Manifest, Error> {
             about: About::Blocking,
             reason,
         }) => Err(at("[retry]").rule("on_exhausted", raw.retry.on_exhausted.as_ref(), &reason)),
+        Some(Conflict {
+            about: About::Projection(key),
+            reason,
+        }) => {
+            let (table, key) = key.split_once(' ').unwrap_or(("[projection]", key));
+            let section = at(table);
+            let (granted, delivery) = (&raw.capabilities, &raw.delivery);
+            let list = match key {
+                "http" => granted.http.as_ref(),
+                "emit" => granted.emit.as_ref(),
+                "secrets" => granted.secrets.as_ref(),
+                _ => None,
+            };
+            let leaf = match key {
+                "state" => granted.state.as_ref(),
+                "partitions" => delivery.partitions.as_ref(),
+                "ordering" => delivery.ordering.as_ref(),
+                "max_in_flight" => delivery.max_in_flight.as_ref(),
+                "ttl" => delivery.ttl.as_ref(),
+                "on_exhausted" => raw.retry.on_exhausted.as_ref(),
+                "state_history" => raw.limits.state_history.as_ref(),
+                "migrate_from" => raw_plugin.migrate_from.as_ref(),
+                "state_version" => raw_plugin.state_version.as_ref(),
+                _ => None,
+            };
+            Err(match list {
+                Some(_) => section.rule(key, list, &reason),
+                None => section.rule(key, leaf, &reason),
+            })
+        }
     }
 }
 
@@ -298,6 +336,8 @@ pub(crate) enum About {
     Retry,
     /// Of `on_exhausted`.
     Blocking,
+    /// A table and a key in it, which a projection cannot have.
+    Projection(&'static str),
 }
 
 impl Manifest {
@@ -318,6 +358,9 @@ impl Manifest {
     /// What is wrong with the manifest as a whole. Also asked after the operator's
     /// overrides.
     pub(crate) fn conflict(&self) -> Option<Conflict> {
+        if let Some(conflict) = projection::conflict(self) {
+            return Some(conflict);
+        }
         let all: Vec<u8> = (0..16).collect();
         let concrete: Vec<String> = self
             .subscribe

@@ -129,6 +129,7 @@ impl Override {
                     About::Subjects => "subjects",
                     About::Retry => "max",
                     About::Blocking => "on_exhausted",
+                    About::Projection(key) => key,
                 },
                 reason,
             }),

@@ -27,6 +27,7 @@ pub(super) fn router() -> Router<Console> {
         .route("/events", get(events))
         .route("/events/{sequence}/story", get(story))
         .route("/audit", get(audited))
+        .merge(super::projections::router())
         .fallback(|| async { Fault::new(StatusCode::NOT_FOUND, "there is no such question") })
 }
 

@@ -7,13 +7,14 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use wasmtime::Store;
-use wasmtime::component::{Component, HasSelf, Linker};
+use wasmtime::component::{Component, HasSelf, InstancePre, Linker};
 
-use super::bindings::{ConsumerPlugin, ConsumerPluginPre};
+use super::bindings::Guest as World;
 
 use super::bounds;
 use super::cores::{Computed, Cores};
 use super::engine::Engine;
+use super::guest::{Entry, check_exports};
 use super::http::{Http, Requests, TrustError};
 use super::instance::Instance;
 use super::lines::Lines;
@@ -60,8 +61,18 @@ pub enum Error {
         allowed: u64,
     },
     /// Its imports or exports have other types than `wit/` says.
-    #[error("the component does not fit the world sluicegate:plugin/consumer-plugin: {0}")]
+    #[error("the component does not fit the world that its manifest is for: {0}")]
     Link(String),
+    /// Its exports are not those that its manifest is for.
+    #[error("the component exports {found}, and no {wanted}: {remedy}")]
+    Misfit {
+        /// The export that is called.
+        wanted: &'static str,
+        /// Those that are there.
+        found: String,
+        /// What to do.
+        remedy: &'static str,
+    },
     /// It is to carry state over and cannot.
     #[error(
         "the manifest says `migrate_from` and the component has no export {MIGRATION}; mark a \
@@ -80,7 +91,10 @@ pub enum Error {
 pub struct Generation {
     manifest: Manifest,
     digest: String,
-    pre: ConsumerPluginPre<StoreData>,
+    pre: InstancePre<StoreData>,
+    entry: Entry,
+    component: Option<Arc<[u8]>>,
+    tables: Arc<[String]>,
     engine: Arc<Engine>,
     config: Arc<BTreeMap<String, String>>,
     emit: Arc<[String]>,
@@ -101,6 +115,7 @@ impl Generation {
         for import in &imports {
             check_grant(import, &manifest)?;
         }
+        check_exports(&package::exports(bytes)?, &manifest)?;
         let component = engine
             .compiled(bytes)
             .map_err(|error| Error::Compile(format!("{error:#}")))?;
@@ -110,7 +125,7 @@ impl Generation {
             return Err(Error::NoMigration);
         }
         let mut linker = Linker::new(engine.wasmtime());
-        ConsumerPlugin::add_to_linker::<_, HasSelf<_>>(&mut linker, |data| data)
+        World::add_to_linker::<_, HasSelf<_>>(&mut linker, |data| data)
             .map_err(|error| Error::Link(format!("{error:#}")))?;
         if imports.iter().any(|import| wasi::has(import)) {
             wasi::link(&mut linker).map_err(|error| Error::Link(format!("{error:#}")))?;
@@ -126,11 +141,16 @@ impl Generation {
         }
         let pre = linker
             .instantiate_pre(&component)
-            .and_then(ConsumerPluginPre::new)
             .map_err(|error| Error::Link(format!("{error:#}")))?;
+        let entry = Entry::find(&pre, &manifest);
+        let entry = entry.map_err(|error| Error::Link(format!("{error:#}")))?;
+        let projection = manifest.projection.as_ref();
         Ok(Self {
             digest: package::digest(bytes),
             pre,
+            entry,
+            component: projection.map(|_| bytes.into()),
+            tables: projection.map_or_else(Vec::new, |projection| projection.tables.clone()).into(),
             engine: Arc::clone(engine),
             config: Arc::new(manifest.config.clone()),
             emit: manifest.capabilities.emit.clone().into(),
@@ -195,8 +215,19 @@ impl Generation {
         self.migration.as_ref()
     }
 
-    pub(super) fn pre(&self) -> &ConsumerPluginPre<StoreData> {
+    pub(super) fn pre(&self) -> &InstancePre<StoreData> {
         &self.pre
+    }
+
+    /// What of it handles an event.
+    pub(super) fn entry(&self) -> &Entry {
+        &self.entry
+    }
+
+    /// The bytes of a projection: its build has to go on until the next one has caught up, over
+    /// restarts too.
+    pub fn component(&self) -> Option<&Arc<[u8]>> {
+        self.component.as_ref()
     }
 
     pub(super) fn store(&self, deadline: Instant) -> Store<StoreData> {
@@ -215,6 +246,7 @@ impl Generation {
                 requests: Requests::new(self.http.clone(), deadline),
                 config: Arc::clone(&self.config),
                 emit: Arc::clone(&self.emit),
+                tables: Arc::clone(&self.tables),
                 labels: Arc::clone(&self.labels),
                 meter: Meter::new(self.manifest.limits.memory),
             },
@@ -265,21 +297,37 @@ pub fn check_grant(import: &str, manifest: &Manifest) -> Result<(), Error> {
             remedy: remedy.to_owned(),
         })
     };
-    if wasi::has(import) || (wasi::is_http(import) && !manifest.capabilities.http.is_empty()) {
-        return Ok(());
-    }
     if let Some(version) = contract::other_version(import) {
         return refused(&contract::remedy(version));
     }
-    let Some(interface) = import.strip_prefix("sluicegate:plugin/") else {
+    if manifest.projection.is_some() {
+        return match interface(import) {
+            Some("types" | "log" | "config" | "rows") => Ok(()),
+            Some(_) | None => refused(
+                "a projection may import log, config and rows and nothing else: what it makes of \
+                 the same events has to be the same each time",
+            ),
+        };
+    }
+    if wasi::has(import) || (wasi::is_http(import) && !manifest.capabilities.http.is_empty()) {
+        return Ok(());
+    }
+    let Some(interface) = interface(import) else {
         return refused(wasi::remedy(import));
     };
-    match interface.split('@').next().unwrap_or_default() {
+    match interface {
         "types" | "log" | "config" => Ok(()),
         "state" if manifest.capabilities.state => Ok(()),
         "state" => refused("the manifest needs `state = true` in [capabilities]"),
         "outbox" if !manifest.capabilities.emit.is_empty() => Ok(()),
         "outbox" => refused("the manifest needs `emit = [\"<subjects>\"]` in [capabilities]"),
+        "rows" => refused("the manifest needs a table [projection] that names its `tables`"),
         _ => refused("this host has no such interface"),
     }
+}
+
+/// The interface of the contract that a name has, without its version.
+fn interface(import: &str) -> Option<&str> {
+    let rest = import.strip_prefix("sluicegate:plugin/")?;
+    rest.split('@').next()
 }

@@ -7,10 +7,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 use wasmtime::Store;
 
-use super::bindings::ConsumerPlugin;
 use super::bindings::sluicegate::plugin::types;
-use super::convert;
 use super::cores::{Computed, Turn};
+use super::guest::Guest;
 use super::store::{CallContext, Meter, NEXT_TICK, Staged, StoreData};
 use crate::event::Event;
 use crate::ledger::state::StateCache;
@@ -43,7 +42,7 @@ pub struct Call {
 /// A live instance and its store.
 pub struct Instance {
     store: Store<StoreData>,
-    guest: ConsumerPlugin,
+    guest: Guest,
     calls: u32,
     _alive: Alive,
 }
@@ -61,7 +60,7 @@ impl Instance {
     /// One that is counted in `alive`.
     pub(super) fn new(
         store: Store<StoreData>,
-        guest: ConsumerPlugin,
+        guest: Guest,
         alive: &Arc<AtomicUsize>,
     ) -> Self {
         alive.fetch_add(1, Ordering::Relaxed);
@@ -126,19 +125,7 @@ impl Instance {
         call: &Call,
         timeout: Duration,
     ) -> wasmtime::Result<Result<(), types::Failure>> {
-        let extensions = convert::extensions(&call.event);
-        let event = convert::event(&call.event, &extensions);
-        let delivery = types::Delivery {
-            attempt: call.attempt,
-            idempotency_key: &call.idempotency_key,
-            partition_key: &call.key,
-            sequence: call.sequence,
-            deadline_ms: u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX),
-            is_replay: call.is_replay,
-            traceparent: Some(&call.traceparent),
-        };
-        let consumer = self.guest.sluicegate_plugin_consumer();
-        consumer.call_handle(&mut self.store, event, delivery)
+        self.guest.handle(&mut self.store, call, timeout)
     }
 
     pub(super) fn end(&mut self) -> (Staged, usize) {

@@ -26,7 +26,9 @@ const EXPORT_ID: u8 = 11;
 const MODULE_EXPORT_ID: u8 = 7;
 
 /// What a plug-in exports, with the version that `wit/` has.
-const CONSUMER: &str = "sluicegate:plugin/consumer@0.1.0";
+pub(super) const CONSUMER: &str = "sluicegate:plugin/consumer@0.1.0";
+/// What a projection exports instead.
+pub(super) const PROJECTOR: &str = "sluicegate:plugin/projector@0.1.0";
 /// And what one exports beside it that carries its state over.
 pub(super) const MIGRATION: &str = "sluicegate:plugin/migration@0.1.0";
 
@@ -53,8 +55,9 @@ pub enum Error {
     CoreModule,
     /// A component of another world.
     #[error(
-        "the component exports {CONSUMER} nowhere, but {found}; build it against the world \
-         sluicegate:plugin/consumer-plugin, or one of your own that exports the interface consumer"
+        "the component exports {CONSUMER} nowhere, nor {PROJECTOR}, but {found}; build it against \
+         the world sluicegate:plugin/consumer-plugin, or projection, or one of your own that \
+         exports the interface consumer"
     )]
     NoConsumer {
         /// The names of its exports.
@@ -72,7 +75,7 @@ pub enum Error {
     #[error(
         "the module does not fit the world sluicegate:plugin/consumer-plugin: {0}; build it for \
          wasm32-unknown-unknown with the crate sluicegate-guest, one function in it marked \
-         #[consumer]"
+         #[consumer], or #[projection]"
     )]
     NotAPlugin(String),
     /// No manifest in the component.
@@ -119,7 +122,7 @@ fn from_component(component: &[u8]) -> Result<Vec<u8>, Error> {
     let exports = exports(component)?;
     if exports
         .iter()
-        .any(|name| contract::is_served(name, "consumer"))
+        .any(|name| contract::is_served(name, "consumer") || contract::is_served(name, "projector"))
     {
         return Ok(component.to_vec());
     }
@@ -169,8 +172,12 @@ fn world(core_module: &[u8]) -> Result<&'static str, Error> {
     for section in sections(core_module)? {
         if section.id == MODULE_EXPORT_ID {
             for export in ExportSectionReader::new(section.content)? {
-                if export?.name.starts_with(MIGRATION) {
+                let export = export?.name;
+                if export.starts_with(MIGRATION) {
                     return Ok("migrating-plugin");
+                }
+                if export.starts_with(PROJECTOR) {
+                    return Ok("projection");
                 }
             }
         }
@@ -273,7 +280,7 @@ pub fn imports(component: &[u8]) -> Result<Vec<String>, Error> {
 }
 
 /// The names of all that the component exports.
-fn exports(component: &[u8]) -> Result<Vec<String>, Error> {
+pub(super) fn exports(component: &[u8]) -> Result<Vec<String>, Error> {
     let mut names = Vec::new();
     for section in component_sections(component)? {
         if section.id == EXPORT_ID {
