@@ -1,6 +1,11 @@
 //! Promise: what the rows of a projection were at any moment can be had, as they were, over crashes
 //! of the host.
 
+#![allow(
+    clippy::indexing_slicing,
+    reason = "a member of a JSON value that is not there is null"
+)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -20,7 +25,9 @@ use tokio::time::sleep;
 /// When the store took each event, Unix milliseconds; the first has the number 1.
 async fn times(stage: &Stage) -> Result<BTreeMap<u64, i64>> {
     let events = stage.jetstream.get_stream("EVENTS").await?;
-    let consumer = events.create_consumer(pull::OrderedConfig::default()).await?;
+    let consumer = events
+        .create_consumer(pull::OrderedConfig::default())
+        .await?;
     let last = events.get_info().await?.state.last_sequence;
     let mut messages = consumer.messages().await?;
     let mut times = BTreeMap::new();
@@ -40,7 +47,11 @@ fn rfc3339(millis: i64) -> Result<String> {
 
 #[test]
 fn rows_as_of_any_moment_are_what_they_were_over_sigkills() -> Result<()> {
-    let (events, asked) = if environment::long() { (40_000, 1_000) } else { (3_000, 100) };
+    let (events, asked) = if environment::long() {
+        (40_000, 1_000)
+    } else {
+        (3_000, 100)
+    };
     within(1_500, async {
         let mut random = StdRng::seed_from_u64(environment::seed()?);
         let mut stage = Stage::with(&["project"], "").await?;
@@ -89,10 +100,18 @@ fn rows_as_of_any_moment_are_what_they_were_over_sigkills() -> Result<()> {
         for (number, (moment, sequence)) in moments.iter().enumerate() {
             let found = all(&stage.host, &format!("/project/keys?as-of={moment}")).await?;
             let (keys, lines) = truth.get(sequence).context("no truth")?;
-            ensure!(found == *keys, "as of {moment}: {}", differing(&found, keys));
+            ensure!(
+                found == *keys,
+                "as of {moment}: {}",
+                differing(&found, keys)
+            );
             if number % 10 == 1 {
                 let found = all(&stage.host, &format!("/project/lines?as-of={moment}")).await?;
-                ensure!(found.len() == *lines, "{moment}: {} lines of {lines}", found.len());
+                ensure!(
+                    found.len() == *lines,
+                    "{moment}: {} lines of {lines}",
+                    found.len()
+                );
                 // The command line says the same.
                 let arguments = ["state", "--plugin", "project", "--as-of", moment, "--json"];
                 let said = sluice_on(&stage.broker, &arguments).await?.ok()?.json()?;
@@ -105,10 +124,25 @@ fn rows_as_of_any_moment_are_what_they_were_over_sigkills() -> Result<()> {
         }
         // With conditions, an order and one row it is the same question.
         let middle = last / 2;
-        let now = ask(&stage.host, &format!("/project/keys?as-of={middle}&sum.gt=500&order=-sum"), &[]).await?;
-        let sums: Vec<i64> = now.is(200)?.rows()?.iter().filter_map(|(_, row)| row["sum"].as_i64()).collect();
-        ensure!(sums.is_sorted_by(|one, other| one >= other) && sums.iter().all(|sum| 500 < *sum), "{sums:?}");
-        ask(&stage.host, "/project/keys?as-of=2100-01-01T00:00:00Z", &[]).await?.is(400)?;
+        let now = ask(
+            &stage.host,
+            &format!("/project/keys?as-of={middle}&sum.gt=500&order=-sum"),
+            &[],
+        )
+        .await?;
+        let sums: Vec<i64> = now
+            .is(200)?
+            .rows()?
+            .iter()
+            .filter_map(|(_, row)| row["sum"].as_i64())
+            .collect();
+        ensure!(
+            sums.is_sorted_by(|one, other| one >= other) && sums.iter().all(|sum| 500 < *sum),
+            "{sums:?}"
+        );
+        ask(&stage.host, "/project/keys?as-of=2100-01-01T00:00:00Z", &[])
+            .await?
+            .is(400)?;
         let far = format!("/project/keys?as-of={}&wait=200ms", last + 1_000);
         ask(&stage.host, &far, &[]).await?.is(503)?;
         eprintln!("{asked} moments of {last} events were what they were");
@@ -125,8 +159,13 @@ fn a_past_that_is_not_kept_is_said_to_be_none() -> Result<()> {
         let project = with_words(&project, &[("history = \"30d\"", "history = \"none\"")])?;
         let setup = Setup::new(broker.url()).file("project.wasm", project);
         let mut stage = Stage::of(broker, setup).await?;
-        let said = ask(&stage.host, "/project/keys?as-of=0", &[]).await?.is(409)?;
-        ensure!(said.body["detail"].to_string().contains("history = "), "{said:?}");
+        let said = ask(&stage.host, "/project/keys?as-of=0", &[])
+            .await?
+            .is(409)?;
+        ensure!(
+            said.body["detail"].to_string().contains("history = "),
+            "{said:?}"
+        );
         let arguments = ["state", "--plugin", "project", "--as-of", "1s"];
         let said = sluice_on(&stage.broker, &arguments).await?;
         said.refused(1, &["is not kept", "[projection]"])?;

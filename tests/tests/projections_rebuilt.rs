@@ -1,6 +1,11 @@
 //! Promise: a new build of a projection takes the place of the one before at once, when it has caught
 //! up: every answer is the old one's or the new one's, whatever dies meanwhile, and who listens is told.
 
+#![allow(
+    clippy::indexing_slicing,
+    reason = "a member of a JSON value that is not there is null"
+)]
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -10,9 +15,7 @@ use rand::{Rng as _, SeedableRng as _};
 use serde_json::Value;
 use sluicegate_tests::component::with_words;
 use sluicegate_tests::events::publish;
-use sluicegate_tests::projected::{
-    Oracle, all, ask, differing, drawn, listed, listen, reached,
-};
+use sluicegate_tests::projected::{Oracle, all, ask, differing, drawn, listed, listen, reached};
 use sluicegate_tests::sluice::sluice_on;
 use sluicegate_tests::{Input, Stage, environment, until, within};
 use tokio::time::timeout;
@@ -29,7 +32,10 @@ fn mark(body: &Value) -> Result<(Option<String>, String)> {
     let rows = body["rows"].as_array().context("no rows")?;
     let mut marks = rows.iter().map(|row| row["row"]["mark"].as_str());
     let first = marks.next().context("no row")?;
-    ensure!(marks.all(|mark| mark == first), "rows of both builds: {body}");
+    ensure!(
+        marks.all(|mark| mark == first),
+        "rows of both builds: {body}"
+    );
     let version = body["version"].as_str().context("no version")?;
     Ok((first.map(str::to_owned), version.to_owned()))
 }
@@ -47,7 +53,9 @@ fn a_new_build_is_swapped_in_under_traffic_and_sigkills() -> Result<()> {
             last = sequence;
         }
         reached(&stage.host, "project", last, 60).await?;
-        let old = ask(&stage.host, "/project/keys?limit=5", &[]).await?.is(200)?;
+        let old = ask(&stage.host, "/project/keys?limit=5", &[])
+            .await?
+            .is(200)?;
         let cursor = old.body["next"].as_str().context("no cursor")?.to_owned();
         let (before, old_version) = mark(&old.body)?;
         ensure!(before.is_none());
@@ -68,19 +76,31 @@ fn a_new_build_is_swapped_in_under_traffic_and_sigkills() -> Result<()> {
         let end = tokio::time::Instant::now() + Duration::from_secs(90);
         let mut after_swap = 0;
         while after_swap < 20 {
-            ensure!(tokio::time::Instant::now() < end, "it was never swapped: {versions:?}");
+            ensure!(
+                tokio::time::Instant::now() < end,
+                "it was never swapped: {versions:?}"
+            );
             let some = drawn(&mut random, number..number + 20);
             number += 20;
             for (input, sequence) in some.iter().zip(publish(&stage.jetstream, &some).await?) {
                 oracle.take(input, sequence);
                 last = sequence;
             }
-            let said = ask(&stage.host, "/project/keys?limit=1000", &[]).await?.is(200)?;
-            let position = said.headers.get("sluice-position").context("no position")?.parse()?;
+            let said = ask(&stage.host, "/project/keys?limit=1000", &[])
+                .await?
+                .is(200)?;
+            let position = said
+                .headers
+                .get("sluice-position")
+                .context("no position")?
+                .parse()?;
             ensure!(place <= position, "it went back from {place} to {position}");
             place = position;
             let (mark, version) = mark(&said.body)?;
-            let known = versions.entry(version).or_insert_with(|| mark.clone()).clone();
+            let known = versions
+                .entry(version)
+                .or_insert_with(|| mark.clone())
+                .clone();
             ensure!(known == mark, "{versions:?}");
             after_swap += u32::from(mark.is_some());
             ensure!(after_swap == 0 || mark.is_some(), "the old one came back");
@@ -89,7 +109,10 @@ fn a_new_build_is_swapped_in_under_traffic_and_sigkills() -> Result<()> {
         let mut found = all(&stage.host, "/project/keys").await?;
         for row in found.values_mut() {
             let row = row.as_object_mut().context("no object")?;
-            ensure!(row.remove("mark").is_some_and(|mark| mark == "new"), "{row:?}");
+            ensure!(
+                row.remove("mark").is_some_and(|mark| mark == "new"),
+                "{row:?}"
+            );
         }
         let wanted = oracle.table("keys");
         ensure!(found == wanted, "{}", differing(&found, &wanted));
@@ -125,17 +148,31 @@ fn a_rebuild_gives_the_same_rows_and_who_listens_is_told() -> Result<()> {
         reached(&stage.host, "project", last.context("no event")?, 60).await?;
         let before = all(&stage.host, "/project/keys").await?;
         let mut told = listen(&stage.host, "/project/changes", None);
-        let begins = timeout(Duration::from_secs(10), told.recv()).await?.context("it ended")?;
+        let begins = timeout(Duration::from_secs(10), told.recv())
+            .await?
+            .context("it ended")?;
         ensure!(begins.event == "begins", "{begins:?}");
         let id = listed(&stage.host, "project").await?["current"]["id"].clone();
-        let said = sluice_on(&stage.broker, &["projections", "rebuild", "project", "--json"]).await?;
+        let said = sluice_on(
+            &stage.broker,
+            &["projections", "rebuild", "project", "--json"],
+        )
+        .await?;
         ensure!(said.ok()?.json()?[0]["begun"] == true);
-        let rebuilt = timeout(Duration::from_secs(60), told.recv()).await?.context("it ended")?;
+        let rebuilt = timeout(Duration::from_secs(60), told.recv())
+            .await?
+            .context("it ended")?;
         ensure!(rebuilt.event == "rebuilt", "{rebuilt:?}");
         let after = listed(&stage.host, "project").await?;
-        ensure!(after["current"]["id"] != id && after["building"].is_null(), "{after}");
+        ensure!(
+            after["current"]["id"] != id && after["building"].is_null(),
+            "{after}"
+        );
         ensure!(all(&stage.host, "/project/keys").await? == before);
-        let audit = sluice_on(&stage.broker, &["audit", "--json"]).await?.ok()?.stdout;
+        let audit = sluice_on(&stage.broker, &["audit", "--json"])
+            .await?
+            .ok()?
+            .stdout;
         ensure!(audit.contains("\"rebuild\""), "{audit}");
         stage.host.hush();
         Ok(())
@@ -157,7 +194,9 @@ fn who_listens_has_the_rows_in_the_end_over_sigkills() -> Result<()> {
                 publish(&stage.jetstream, &inputs[..150]).await?;
             }
             let mut told = listen(&stage.host, "/project/keys/changes", place.as_deref());
-            let begins = timeout(Duration::from_secs(10), told.recv()).await?.context("it ended")?;
+            let begins = timeout(Duration::from_secs(10), told.recv())
+                .await?
+                .context("it ended")?;
             ensure!(begins.event == "begins", "{begins:?}");
             place.get_or_insert(begins.id);
             let left = if round > 0 { &inputs[150..] } else { &inputs };
@@ -166,7 +205,9 @@ fn who_listens_has_the_rows_in_the_end_over_sigkills() -> Result<()> {
             let wanted = all(&stage.host, "/project/keys").await?;
             while rows != wanted {
                 let next = timeout(Duration::from_secs(20), told.recv()).await;
-                let next = next.with_context(|| differing(&rows, &wanted))?.context("it ended")?;
+                let next = next
+                    .with_context(|| differing(&rows, &wanted))?
+                    .context("it ended")?;
                 ensure!(next.event == "row", "{next:?}");
                 let data: Value = serde_json::from_str(&next.data)?;
                 let key = data["key"].as_str().context("no key")?.to_owned();

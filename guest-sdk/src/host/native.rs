@@ -106,7 +106,9 @@ pub(crate) fn rows_get(table: &str, key: &str) -> Option<Vec<u8>> {
 pub(crate) fn rows_put(table: &str, key: &str, row: &[u8]) {
     let call = || format!("rows::put({table:?}, {key:?}, …)");
     let place = (table.to_owned(), key.to_owned());
-    on(call, |fake| drop(fake.staged.rows.insert(place, Some(row.to_vec()))));
+    on(call, |fake| {
+        drop(fake.staged.rows.insert(place, Some(row.to_vec())))
+    });
 }
 
 pub(crate) fn rows_delete(table: &str, key: &str) {

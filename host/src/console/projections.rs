@@ -4,13 +4,13 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use axum::Json;
 use axum::Router;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::Json;
 use futures_util::StreamExt as _;
 use futures_util::stream::{iter, unfold};
 use serde_json::{Value, json};
@@ -206,7 +206,11 @@ async fn answer(
         }
     }
     let found = shown.ask(context.as_ref(), Some(&table), &query).await?;
-    let etag = etag(&found.version.id, found.answer.changed, query.as_of.is_some());
+    let etag = etag(
+        &found.version.id,
+        found.answer.changed,
+        query.as_of.is_some(),
+    );
     if is_known(headers, &etag) {
         return Ok(not_modified(&found.version, &etag));
     }
@@ -246,7 +250,11 @@ async fn row(
     if is_known(&headers, &etag) {
         return Ok(not_modified(&found.version, &etag));
     }
-    Ok(with_headers(Json(row).into_response(), &found.version, &etag))
+    Ok(with_headers(
+        Json(row).into_response(),
+        &found.version,
+        &etag,
+    ))
 }
 
 fn etag(version: &str, changed: u64, is_past: bool) -> String {
@@ -317,13 +325,18 @@ fn stream(
             other => return Err(bad(format!("{other}: expected since=SEQUENCE, or nothing"))),
         }
     }
-    let last = headers.get("last-event-id").and_then(|last| last.to_str().ok());
+    let last = headers
+        .get("last-event-id")
+        .and_then(|last| last.to_str().ok());
     let place = match last {
         Some(last) => {
             let place = last.rsplit_once(':');
             let place = place.and_then(|(id, place)| Some((Some(id), place.parse().ok()?)));
-            let expected =
-                || bad(format!("Last-Event-ID: {last}: expected the id of an event of this stream"));
+            let expected = || {
+                bad(format!(
+                    "Last-Event-ID: {last}: expected the id of an event of this stream"
+                ))
+            };
             Some(place.ok_or_else(expected)?)
         }
         None => since.map(|since| (None, since)),

@@ -84,7 +84,7 @@ impl Owning {
         let is_projection = rollouts.borrow().generation.manifest().projection.is_some();
         if is_projection {
             let parts = self.projection();
-            projections::keep(parts, rollouts, self.ending).await;
+            Box::pin(projections::keep(parts, rollouts, self.ending)).await;
             return Ok(());
         }
         // The first build is not to be kept for as long as the plug-in runs.

@@ -63,10 +63,7 @@ fn is_table(text: &str) -> bool {
         && !RESERVED.contains(&text)
 }
 
-pub(super) fn projection(
-    section: Section<'_>,
-    raw: &RawProjection,
-) -> Result<Projection, Error> {
+pub(super) fn projection(section: Section<'_>, raw: &RawProjection) -> Result<Projection, Error> {
     let tables = section.list("tables", &raw.tables, TABLE, |text| {
         is_table(text).then(|| text.to_owned())
     })?;
@@ -93,9 +90,8 @@ pub(super) fn projection(
     }
     let stranger = indexes.iter().find(|index| !tables.contains(&index.table));
     if let Some(Index { table, member }) = stranger {
-        let reason = format!(
-            "found \"{table}.{member}\", and {table:?} is not among the tables {tables:?}"
-        );
+        let reason =
+            format!("found \"{table}.{member}\", and {table:?} is not among the tables {tables:?}");
         return rule("indexes", raw.indexes.as_ref(), &reason);
     }
     let ages = Duration::from_secs(1)..=3_650 * DAY;

@@ -150,7 +150,9 @@ impl Generation {
             pre,
             entry,
             component: projection.map(|_| bytes.into()),
-            tables: projection.map_or_else(Vec::new, |projection| projection.tables.clone()).into(),
+            tables: projection
+                .map_or_else(Vec::new, |projection| projection.tables.clone())
+                .into(),
             engine: Arc::clone(engine),
             config: Arc::new(manifest.config.clone()),
             emit: manifest.capabilities.emit.clone().into(),

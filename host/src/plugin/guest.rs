@@ -6,11 +6,11 @@ use wasmtime::{AsContextMut, Store};
 
 use super::bindings::exports::sluicegate::plugin::{consumer, projector};
 use super::bindings::sluicegate::plugin::types;
+use super::convert;
 use super::generation::Error;
 use super::instance::Call;
 use super::package::{CONSUMER, PROJECTOR};
 use super::store::StoreData;
-use super::convert;
 use crate::contract;
 use crate::manifest::Manifest;
 
@@ -42,7 +42,10 @@ pub(super) fn check_exports(exports: &[String], manifest: &Manifest) -> Result<(
              in the manifest",
         ),
     };
-    if exports.iter().any(|name| contract::is_served(name, interface)) {
+    if exports
+        .iter()
+        .any(|name| contract::is_served(name, interface))
+    {
         return Ok(());
     }
     Err(Error::Misfit {

@@ -58,11 +58,7 @@ impl Drop for Alive {
 
 impl Instance {
     /// One that is counted in `alive`.
-    pub(super) fn new(
-        store: Store<StoreData>,
-        guest: Guest,
-        alive: &Arc<AtomicUsize>,
-    ) -> Self {
+    pub(super) fn new(store: Store<StoreData>, guest: Guest, alive: &Arc<AtomicUsize>) -> Self {
         alive.fetch_add(1, Ordering::Relaxed);
         Self {
             _alive: Alive(Arc::clone(alive)),

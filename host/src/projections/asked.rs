@@ -37,7 +37,9 @@ pub enum Error {
     #[error("{0} is still to come")]
     Future(String),
     /// The end of the event store is not known.
-    #[error("the event store does not say where it ends, so it is not known whether the projection has all up to that time: {0}")]
+    #[error(
+        "the event store does not say where it ends, so it is not known whether the projection has all up to that time: {0}"
+    )]
     Unknown(String),
     /// The version does not answer.
     #[error(transparent)]

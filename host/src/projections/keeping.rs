@@ -136,7 +136,9 @@ async fn begin(
         Ok(build) => (Some(build), None),
         Err(error) => {
             tracing::warn!(
-                projection = name, digest = named.digest, error,
+                projection = name,
+                digest = named.digest,
+                error,
                 "the build before cannot be run; its rows stand still until the new one has them"
             );
             (None, Some(error))
@@ -180,15 +182,13 @@ async fn begin(
 }
 
 /// The build of a version that nobody has but its folder.
-async fn before(
-    parts: &Parts,
-    folder: &Folder,
-    named: &Named,
-) -> Result<Arc<Generation>, String> {
+async fn before(parts: &Parts, folder: &Folder, named: &Named) -> Result<Arc<Generation>, String> {
     let (config, engine) = (Arc::clone(&parts.config), Arc::clone(&parts.engine));
     let (folder, named) = (folder.clone(), named.clone());
     let loaded = parts.tracker.spawn_blocking(move || {
-        let bytes = folder.component(&named).map_err(|error| error.to_string())?;
+        let bytes = folder
+            .component(&named)
+            .map_err(|error| error.to_string())?;
         let manifest = load::manifest(&bytes, &named.id, &config);
         let mut manifest = manifest.map_err(|error| error.to_string())?;
         manifest.config = named.config;
@@ -287,7 +287,11 @@ impl Keeper {
             };
             if let Err(error) = done {
                 let error = error.to_string();
-                tracing::error!(projection = self.name, error, "a new version cannot be built");
+                tracing::error!(
+                    projection = self.name,
+                    error,
+                    "a new version cannot be built"
+                );
                 self.parts.health.refused(label(&self.name), error);
             }
         }
@@ -396,7 +400,7 @@ impl Keeper {
         // Both follow the end of the store, and neither waits for the other: the one that answers
         // is held for a moment.
         let now = Instant::now();
-        let is_near = it.behind().is_some_and(|behind| behind <= NEAR);
+        let is_near = wanted - there <= NEAR || it.behind().is_some_and(|behind| behind <= NEAR);
         if it.behind() == Some(0) && self.asked_at + ASK <= now {
             // What the other has passed over need not concern it.
             it.look_ahead();
@@ -432,8 +436,11 @@ impl Keeper {
         self.show();
         let current = &self.current.version;
         tracing::info!(
-            projection = self.name, version = current.version, id = current.id,
-            position = current.standing().position, "the new version answers"
+            projection = self.name,
+            version = current.version,
+            id = current.id,
+            position = current.standing().position,
+            "the new version answers"
         );
         self.current.hold(paused);
         before.end().await;

@@ -125,7 +125,9 @@ impl Query {
             query.take(name.as_ref(), value.as_ref())?;
         }
         if MOST_WORDS < query.conditions.len() || MOST_WORDS < query.order.len() {
-            return wrong(format!("at most {MOST_WORDS} conditions and members of an order"));
+            return wrong(format!(
+                "at most {MOST_WORDS} conditions and members of an order"
+            ));
         }
         Ok(query)
     }
@@ -169,7 +171,11 @@ fn number(name: &str, value: &str, range: std::ops::RangeInclusive<u64>) -> Resu
 fn wait(value: &str) -> Result<Duration, Wrong> {
     let wait = humantime::parse_duration(value).ok();
     let wait = wait.filter(|wait| *wait <= MOST_WAIT);
-    wait.ok_or_else(|| Wrong(format!("wait={value}: expected a time up to {MOST_WAIT:?}, such as 2s")))
+    wait.ok_or_else(|| {
+        Wrong(format!(
+            "wait={value}: expected a time up to {MOST_WAIT:?}, such as 2s"
+        ))
+    })
 }
 
 /// A sequence, or a time of RFC 3339.

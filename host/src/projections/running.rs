@@ -10,9 +10,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::keeping::Parts;
+use super::store;
 use super::version::Version;
 use super::worker::{Stopped, Worker};
-use super::store;
 use crate::cursor::{Cursor, Read, Source, Ticket, Unread, quiet_up_to};
 use crate::ownership::SLOTS;
 use crate::plugin::generation::Generation;
@@ -80,7 +80,8 @@ impl Running {
 
     /// Has it take no events for a while, or go on.
     pub(super) fn hold(&self, holds: bool) {
-        self.holds.send_if_modified(|now| std::mem::replace(now, holds) != holds);
+        self.holds
+            .send_if_modified(|now| std::mem::replace(now, holds) != holds);
     }
 
     /// Ends it, and waits for that.
@@ -263,7 +264,9 @@ impl Feed {
         let taken = reads.len() as u64;
         self.unread.fed.fetch_sub(taken, Ordering::Relaxed);
         if let Some(Read::Delivery(last)) = reads.last() {
-            self.unread.since.fetch_max(last.published(), Ordering::Relaxed);
+            self.unread
+                .since
+                .fetch_max(last.published(), Ordering::Relaxed);
         }
         reads
     }

@@ -284,8 +284,9 @@ impl Store {
         if self.shape.history.is_some() {
             past::keep(transaction, &self.shape.tables, &group.changes)?;
         }
-        let mut seen = transaction
-            .prepare_cached("INSERT INTO seen (id, at) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET at = ?2")?;
+        let mut seen = transaction.prepare_cached(
+            "INSERT INTO seen (id, at) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET at = ?2",
+        )?;
         for (id, at) in &group.seen {
             seen.execute(params![id.as_slice(), signed(*at)])?;
         }
@@ -410,7 +411,9 @@ fn write_row(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Result
 fn write_refused(transaction: &Transaction<'_>, refused: &Refused) -> rusqlite::Result<()> {
     let mut error = refused.error.as_str();
     if MAX_ERROR < error.len() {
-        let end = (0..=MAX_ERROR).rev().find(|end| error.is_char_boundary(*end));
+        let end = (0..=MAX_ERROR)
+            .rev()
+            .find(|end| error.is_char_boundary(*end));
         error = error.get(..end.unwrap_or(0)).unwrap_or_default();
     }
     let mut insert = transaction.prepare_cached(

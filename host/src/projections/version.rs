@@ -117,9 +117,12 @@ impl Version {
             return true;
         }
         let _waiting = Waiting::begin(&self.waiting);
-        self.wanted.send_modify(|wanted| *wanted = sequence.max(*wanted));
+        self.wanted
+            .send_modify(|wanted| *wanted = sequence.max(*wanted));
         let there = standing.wait_for(|now| sequence <= now.position);
-        timeout(patience, there).await.is_ok_and(|there| there.is_ok())
+        timeout(patience, there)
+            .await
+            .is_ok_and(|there| there.is_ok())
     }
 
     /// Tells when somebody begins to wait.

@@ -174,7 +174,7 @@ impl Worker {
         if delivery.sequence <= self.standing.position {
             return Ok(());
         }
-        
+
         let is_for_others = delivery.is_envelope || delivery.subject.starts_with(REPLAY_PREFIX);
         let decoded = match delivery.event() {
             _ if is_for_others => {
@@ -343,7 +343,9 @@ impl Worker {
         self.group.refused.push(Refused {
             sequence: delivery.sequence,
             id: event.map(|event| event.id.clone()).unwrap_or_default(),
-            event_type: event.map(|event| event.event_type.clone()).unwrap_or_default(),
+            event_type: event
+                .map(|event| event.event_type.clone())
+                .unwrap_or_default(),
             reason: reason.as_str().to_owned(),
             error,
             stored: clock::rfc3339(delivery.published()),

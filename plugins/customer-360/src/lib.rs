@@ -24,7 +24,9 @@ const OPEN: i64 = 0;
 #[projection]
 fn apply(event: Event) -> Outcome {
     let record = event.record()?;
-    let id = record.record_id().ok_or_else(|| reject("the record has no id"))?;
+    let id = record
+        .record_id()
+        .ok_or_else(|| reject("the record has no id"))?;
     let id = id.to_ascii_lowercase();
     let is_gone = record.message().eq_ignore_ascii_case("Delete");
     match record.table() {
@@ -69,7 +71,9 @@ fn account(record: &RemoteExecutionContext, id: &str, is_gone: bool) -> Outcome 
         row.number = text("accountnumber", row.number);
         row.country = text("address1_country", row.country);
         if record.changed("creditlimit") {
-            row.credit_limit = record.money("creditlimit").and_then(|money| money.decimal());
+            row.credit_limit = record
+                .money("creditlimit")
+                .and_then(|money| money.decimal());
         }
     }
     if row.number != before {

@@ -12,10 +12,12 @@ pub(crate) struct Customer {
     /// `accountnumber`, by which F&O knows it.
     pub(crate) number: Option<String>,
     pub(crate) country: Option<String>,
+    #[serde(with = "number::optional")]
     pub(crate) credit_limit: Option<Decimal>,
     pub(crate) contacts: u64,
     pub(crate) open_opportunities: u64,
     /// In the base currency's digits as they come: no rates are known here.
+    #[serde(with = "number")]
     pub(crate) open_value: Decimal,
     /// The customer of Finance and Operations that has its number.
     pub(crate) fno: Option<FnoCustomer>,
@@ -32,6 +34,7 @@ pub(crate) struct Contact {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Opportunity {
     pub(crate) customer: Option<String>,
+    #[serde(with = "number")]
     pub(crate) value: Decimal,
     /// Won or lost.
     pub(crate) is_closed: bool,
@@ -49,6 +52,7 @@ impl Opportunity {
 pub(crate) struct FnoCustomer {
     pub(crate) account: Option<String>,
     pub(crate) name: Option<String>,
+    #[serde(with = "number::optional")]
     pub(crate) credit_limit: Option<Decimal>,
 }
 
@@ -59,4 +63,43 @@ pub(crate) struct Number {
     pub(crate) customer: Option<String>,
     /// The id of the F&O customer's record.
     pub(crate) fno: Option<String>,
+}
+
+/// An amount as a JSON number with all its digits, so that rows can be compared by it.
+mod number {
+    use serde::de::Error as _;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use serde_json::Number;
+    use sluicegate_guest::d365::Decimal;
+
+    pub(super) fn serialize<S: Serializer>(amount: &Decimal, to: S) -> Result<S::Ok, S::Error> {
+        let number: Result<Number, _> = amount.to_string().parse();
+        number.map_err(serde::ser::Error::custom)?.serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Decimal, D::Error> {
+        let number = Number::deserialize(from)?;
+        number.to_string().parse().map_err(D::Error::custom)
+    }
+
+    pub(super) mod optional {
+        use super::{Decimal, Deserialize, Deserializer, Serialize, Serializer};
+
+        #[derive(Serialize, Deserialize)]
+        struct Amount(#[serde(with = "super")] Decimal);
+
+        pub(in super::super) fn serialize<S: Serializer>(
+            amount: &Option<Decimal>,
+            to: S,
+        ) -> Result<S::Ok, S::Error> {
+            amount.map(Amount).serialize(to)
+        }
+
+        pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+            from: D,
+        ) -> Result<Option<Decimal>, D::Error> {
+            let amount = Option::<Amount>::deserialize(from)?;
+            Ok(amount.map(|Amount(amount)| amount))
+        }
+    }
 }

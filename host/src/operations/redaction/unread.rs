@@ -156,7 +156,9 @@ impl Plugin {
 fn all_slots(subjects: &[String]) -> Vec<String> {
     let slots: Vec<u8> = (0..SLOTS).collect();
     let subjects = subjects.iter();
-    subjects.flat_map(|subject| concrete(subject, &slots)).collect()
+    subjects
+        .flat_map(|subject| concrete(subject, &slots))
+        .collect()
 }
 
 #[cfg(test)]

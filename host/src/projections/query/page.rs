@@ -220,7 +220,10 @@ impl Query {
 
 /// The event that changed a table last.
 pub fn changed(read: &Connection, table: &str) -> rusqlite::Result<u64> {
-    let sql = format!("SELECT ifnull(max(changed), 0) FROM {}", schema::rows(table));
+    let sql = format!(
+        "SELECT ifnull(max(changed), 0) FROM {}",
+        schema::rows(table)
+    );
     let mut statement = read.prepare_cached(&sql)?;
     statement.query_row([], |row| row.get(0)).map(unsigned)
 }

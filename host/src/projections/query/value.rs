@@ -50,7 +50,9 @@ impl Value {
 
 /// A text, in quotes or without.
 pub(super) fn text(text: &str) -> Value {
-    let quoted = text.starts_with('"').then(|| serde_json::from_str(text).ok());
+    let quoted = text
+        .starts_with('"')
+        .then(|| serde_json::from_str(text).ok());
     Value::Text(quoted.flatten().unwrap_or_else(|| text.to_owned()))
 }
 
@@ -74,13 +76,18 @@ pub(super) fn list(text: &str) -> Result<Vec<Value>, String> {
     let values: Vec<Value> = if text.starts_with('[') {
         let values: Vec<Box<serde_json::value::RawValue>> =
             serde_json::from_str(text).map_err(|error| format!("no JSON array: {error}"))?;
-        values.iter().map(|value| Value::parse(value.get())).collect()
+        values
+            .iter()
+            .map(|value| Value::parse(value.get()))
+            .collect()
     } else {
         text.split(',').map(Value::parse).collect()
     };
     match values.len() {
         1..=MOST => Ok(values),
-        found => Err(format!("1 to {MOST} values are allowed, and {found} were given")),
+        found => Err(format!(
+            "1 to {MOST} values are allowed, and {found} were given"
+        )),
     }
 }
 

@@ -100,9 +100,8 @@ fn forget_versions(transaction: &Transaction<'_>, before: u64) -> rusqlite::Resu
         Ok((place, row.get::<_, i64>(2)?, row.get::<_, bool>(3)?))
     })?;
     let newest: Vec<_> = newest.collect::<rusqlite::Result<_>>()?;
-    let mut forget = transaction.prepare_cached(
-        "DELETE FROM history WHERE tbl = ?1 AND key = ?2 AND sequence < ?3 + ?4",
-    )?;
+    let mut forget = transaction
+        .prepare_cached("DELETE FROM history WHERE tbl = ?1 AND key = ?2 AND sequence < ?3 + ?4")?;
     for ((table, key), sequence, is_tombstone) in newest {
         forget.execute(params![table, key, sequence, i64::from(is_tombstone)])?;
     }

@@ -29,7 +29,9 @@ pub enum Known {
 /// Where a table stands in the history: its number among those of the manifest.
 pub(in crate::projections) fn number_of(tables: &[String], table: &str) -> i64 {
     let number = tables.iter().position(|own| own == table);
-    number.and_then(|number| i64::try_from(number).ok()).unwrap_or(-1)
+    number
+        .and_then(|number| i64::try_from(number).ok())
+        .unwrap_or(-1)
 }
 
 pub(super) fn keep(

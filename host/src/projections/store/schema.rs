@@ -133,11 +133,7 @@ pub(in crate::projections) fn standing(read: &Connection) -> rusqlite::Result<St
 }
 
 /// Whether the file was where it was taken to be, and is at `now` from here on.
-pub(super) fn move_on(
-    write: &Connection,
-    before: u64,
-    now: &Standing,
-) -> rusqlite::Result<bool> {
+pub(super) fn move_on(write: &Connection, before: u64, now: &Standing) -> rusqlite::Result<bool> {
     let sql = "UPDATE facts SET value = ?2 WHERE name = 'position' AND value = ?1";
     let mut moved = write.prepare_cached(sql)?;
     if moved.execute(params![signed(before), signed(now.position)])? == 0 {

@@ -47,14 +47,17 @@ fn rows(store: &Store, as_of: Option<Moment>) -> BTreeMap<String, String> {
     };
     let answer = query.answer(store, "v", "a").unwrap();
     let rows = answer.page.rows.into_iter();
-    rows.map(|row| (row.key, row.row.get().to_owned())).collect()
+    rows.map(|row| (row.key, row.row.get().to_owned()))
+        .collect()
 }
 
 #[test]
 fn a_place_that_another_process_has_moved_is_not_written_over() {
     let (_dir, store) = store();
     let begin = store.standing().unwrap();
-    let now = store.commit(&begin, &group(vec![change("k", 1, Some(1))], 1)).unwrap();
+    let now = store
+        .commit(&begin, &group(vec![change("k", 1, Some(1))], 1))
+        .unwrap();
     assert_eq!(now.position, 1);
     let again = store.commit(&begin, &group(vec![change("k", 1, Some(2))], 1));
     assert!(matches!(again, Err(Error::Taken { .. })), "{again:?}");
