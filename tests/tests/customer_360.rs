@@ -427,7 +427,7 @@ fn customers_are_those_of_the_oracle_and_a_new_build_takes_over_under_traffic() 
     };
     within(1_700, async {
         let broker = Broker::start().await?;
-        let setup = Setup::new(broker.url()).events("max_bytes = \"8GiB\"");
+        let setup = Setup::new(broker.url()).events("max_bytes = \"3GiB\"");
         let mut stage = Stage::of(broker, setup).await?;
         let random = StdRng::seed_from_u64(environment::seed()?);
         let mut world = World {

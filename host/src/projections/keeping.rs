@@ -176,6 +176,8 @@ async fn begin(
         reported: Standing::default(),
         held_until: None,
         asked_at: Instant::now(),
+        again_at: Instant::now(),
+        paused: false,
     };
     keeper.settle().await?;
     Ok(keeper)
@@ -254,6 +256,9 @@ struct Keeper {
     held_until: Option<(bool, Instant)>,
     /// When the second version was last told to look ahead.
     asked_at: Instant,
+    /// When a second version that could not be begun is tried again.
+    again_at: Instant,
+    paused: bool,
     _shown: super::On,
 }
 
@@ -280,10 +285,7 @@ impl Keeper {
                     settled
                 }
                 Some(()) = self.rebuilds.recv() => self.rebuild().await,
-                _ = look.tick() => {
-                    let paused = rollouts.borrow().paused;
-                    self.look(paused).await
-                }
+                _ = look.tick() => self.look().await,
             };
             if let Err(error) = done {
                 let error = error.to_string();
@@ -293,11 +295,13 @@ impl Keeper {
                     "a new version cannot be built"
                 );
                 self.parts.health.refused(label(&self.name), error);
+                self.again_at = Instant::now() + AGAIN;
             }
         }
     }
 
     fn pause(&mut self, paused: bool) {
+        self.paused = paused;
         self.current.hold(paused);
         if let Some(building) = &self.building {
             building.hold(paused);
@@ -350,6 +354,7 @@ impl Keeper {
         );
         let version = open(&self.parts, &self.folder, &named, &self.wanted).await?;
         let running = Running::start(&self.parts, version, Some(Arc::clone(&self.wanted)));
+        running.hold(self.paused);
         self.building = Some(running);
         self.show();
         self.parts.health.accepted(&label(&self.name));
@@ -387,15 +392,20 @@ impl Keeper {
         });
     }
 
-    async fn look(&mut self, paused: bool) -> Result<(), Error> {
+    async fn look(&mut self) -> Result<(), Error> {
         self.report();
         let Some(building) = &self.building else {
-            return Ok(());
+            let is_missing = self.written.building.is_some() && self.again_at <= Instant::now();
+            return if is_missing {
+                self.build().await
+            } else {
+                Ok(())
+            };
         };
         let (it, other) = (&building.version, &self.current.version);
         let (there, wanted) = (it.standing().position, other.standing().position);
         if wanted <= there {
-            return self.swap(paused).await;
+            return self.swap().await;
         }
         // Both follow the end of the store, and neither waits for the other: the one that answers
         // is held for a moment.
@@ -407,7 +417,7 @@ impl Keeper {
             self.asked_at = now;
         }
         match self.held_until {
-            _ if paused => {}
+            _ if self.paused => {}
             Some((true, until)) if until <= now => {
                 self.current.hold(false);
                 self.held_until = Some((false, now + LET_GO));
@@ -424,7 +434,7 @@ impl Keeper {
 
     /// The second version takes the place of the first: first where it is written down, so that
     /// whoever was answered by it is answered by it after a crash too.
-    async fn swap(&mut self, paused: bool) -> Result<(), Error> {
+    async fn swap(&mut self) -> Result<(), Error> {
         let mut written = self.written.clone();
         let gone = std::mem::replace(&mut written.current, written.building.take());
         self.save(written).await?;
@@ -442,7 +452,7 @@ impl Keeper {
             position = current.standing().position,
             "the new version answers"
         );
-        self.current.hold(paused);
+        self.current.hold(self.paused);
         before.end().await;
         before.version.store.doom();
         if let Some(gone) = gone {
