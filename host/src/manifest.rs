@@ -239,31 +239,13 @@ pub fn parse(text: &str, origin: &str) -> Result<Manifest, Error> {
             about: About::Projection(key),
             reason,
         }) => {
-            let (table, key) = key.split_once(' ').unwrap_or(("[projection]", key));
-            let section = at(table);
-            let (granted, delivery) = (&raw.capabilities, &raw.delivery);
-            let list = match key {
-                "http" => granted.http.as_ref(),
-                "emit" => granted.emit.as_ref(),
-                "secrets" => granted.secrets.as_ref(),
-                _ => None,
+            let tables = (&raw.capabilities, &raw.delivery, &raw.retry, &raw.limits);
+            let place = projection::Place {
+                document: &document,
+                plugin: &raw_plugin,
+                tables,
             };
-            let leaf = match key {
-                "state" => granted.state.as_ref(),
-                "partitions" => delivery.partitions.as_ref(),
-                "ordering" => delivery.ordering.as_ref(),
-                "max_in_flight" => delivery.max_in_flight.as_ref(),
-                "ttl" => delivery.ttl.as_ref(),
-                "on_exhausted" => raw.retry.on_exhausted.as_ref(),
-                "state_history" => raw.limits.state_history.as_ref(),
-                "migrate_from" => raw_plugin.migrate_from.as_ref(),
-                "state_version" => raw_plugin.state_version.as_ref(),
-                _ => None,
-            };
-            Err(match list {
-                Some(_) => section.rule(key, list, &reason),
-                None => section.rule(key, leaf, &reason),
-            })
+            Err(place.misplaced(key, &reason))
         }
     }
 }

@@ -17,8 +17,9 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 
+pub use self::keeping::keep;
 pub(crate) use self::keeping::label;
-pub use self::keeping::{Parts, keep};
+pub use self::opening::Parts;
 use self::query::Answer;
 pub use self::version::Version;
 
@@ -27,6 +28,7 @@ pub mod asked;
 pub mod changes;
 mod folder;
 mod keeping;
+mod opening;
 pub mod query;
 mod running;
 pub mod store;

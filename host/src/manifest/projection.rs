@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::document::{Error, Leaf, List};
+use super::document::{Document, Error, Leaf, List};
+use super::raw::{RawCapabilities, RawDelivery, RawLimits, RawPlugin, RawRetry};
 use super::section::Section;
 use super::{Conflict, Delivery, Manifest, OnExhausted};
 use crate::manifest::About;
@@ -164,4 +165,50 @@ pub(super) fn conflict(manifest: &Manifest) -> Option<Conflict> {
         about: About::Projection(key),
         reason: format!("does not go with [projection]: {reason}; take it out"),
     })
+}
+
+/// Where the keys of a manifest stand.
+pub(super) struct Place<'a> {
+    pub(super) document: &'a Document,
+    pub(super) plugin: &'a RawPlugin,
+    pub(super) tables: (
+        &'a RawCapabilities,
+        &'a RawDelivery,
+        &'a RawRetry,
+        &'a RawLimits,
+    ),
+}
+
+impl Place<'_> {
+    /// The error for a key, said with its table, that does not go with a projection.
+    pub(super) fn misplaced(&self, key: &str, reason: &str) -> Error {
+        let (table, key) = key.split_once(' ').unwrap_or(("[projection]", key));
+        let section = Section {
+            document: self.document,
+            name: table,
+        };
+        let (granted, delivery, retry, limits) = self.tables;
+        let list = match key {
+            "http" => granted.http.as_ref(),
+            "emit" => granted.emit.as_ref(),
+            "secrets" => granted.secrets.as_ref(),
+            _ => None,
+        };
+        let leaf = match key {
+            "state" => granted.state.as_ref(),
+            "partitions" => delivery.partitions.as_ref(),
+            "ordering" => delivery.ordering.as_ref(),
+            "max_in_flight" => delivery.max_in_flight.as_ref(),
+            "ttl" => delivery.ttl.as_ref(),
+            "on_exhausted" => retry.on_exhausted.as_ref(),
+            "state_history" => limits.state_history.as_ref(),
+            "migrate_from" => self.plugin.migrate_from.as_ref(),
+            "state_version" => self.plugin.state_version.as_ref(),
+            _ => None,
+        };
+        match list {
+            Some(_) => section.rule(key, list, reason),
+            None => section.rule(key, leaf, reason),
+        }
+    }
 }

@@ -1,27 +1,18 @@
 //! Takes the builds that are wanted of a projection, gives the versions that follow from them, and the swap.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::jetstream::Context;
-use async_nats::jetstream::stream::Stream;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::folder::{Folder, Named, Written};
+use super::opening::{Parts, before, blocking, open};
 use super::running::Running;
-use super::store::{Error, Store};
-use super::version::Version;
-use super::{Projections, Shown, Versions};
-use crate::config::Config;
-use crate::cursor::Tail;
-use crate::health::Health;
-use crate::load;
-use crate::metrics::{Metrics, ProjectionMetrics, Standing};
-use crate::plugin::engine::Engine;
+use super::store::Error;
+use super::{Shown, Versions};
+use crate::metrics::{ProjectionMetrics, Standing};
 use crate::plugin::generation::Generation;
 use crate::rollout::Rollout;
 
@@ -37,29 +28,6 @@ const LET_GO: Duration = Duration::from_secs(2);
 const ASK: Duration = Duration::from_millis(200);
 /// After the folder could not be used.
 const AGAIN: Duration = Duration::from_secs(5);
-
-/// What a projection works with.
-#[derive(Clone)]
-pub struct Parts {
-    /// The daemon's configuration.
-    pub config: Arc<Config>,
-    /// For bodies that are in the object store.
-    pub context: Context,
-    /// The event store.
-    pub events: Stream,
-    /// Reads for those who have caught up.
-    pub tail: Tail,
-    /// Compiles a build that nobody else has any more.
-    pub engine: Arc<Engine>,
-    /// All metrics.
-    pub metrics: Metrics,
-    /// Of the host.
-    pub health: Health,
-    /// Where its tasks run.
-    pub tracker: TaskTracker,
-    /// Where it is shown.
-    pub projections: Projections,
-}
 
 /// What its readiness is called.
 pub(crate) fn label(name: &str) -> String {
@@ -181,62 +149,6 @@ async fn begin(
     };
     keeper.settle().await?;
     Ok(keeper)
-}
-
-/// The build of a version that nobody has but its folder.
-async fn before(parts: &Parts, folder: &Folder, named: &Named) -> Result<Arc<Generation>, String> {
-    let (config, engine) = (Arc::clone(&parts.config), Arc::clone(&parts.engine));
-    let (folder, named) = (folder.clone(), named.clone());
-    let loaded = parts.tracker.spawn_blocking(move || {
-        let bytes = folder
-            .component(&named)
-            .map_err(|error| error.to_string())?;
-        let manifest = load::manifest(&bytes, &named.id, &config);
-        let mut manifest = manifest.map_err(|error| error.to_string())?;
-        manifest.config = named.config;
-        let build = Generation::load(&engine, &bytes, manifest);
-        build.map(Arc::new).map_err(|error| error.to_string())
-    });
-    loaded.await.map_err(|error| error.to_string())?
-}
-
-/// Opens a version's file, or makes it, with its build's bytes beside it.
-async fn open(
-    parts: &Parts,
-    folder: &Folder,
-    named: &Named,
-    build: &Arc<Generation>,
-) -> Result<Arc<Version>, Error> {
-    let (folder, named, build) = (folder.clone(), named.clone(), Arc::clone(build));
-    let version = blocking(parts, move || {
-        let manifest = build.manifest();
-        if let Some(bytes) = build.component()
-            && named.is_of(&build)
-        {
-            folder.keep_component(&named, bytes)?;
-        }
-        // A build without the table would not be here.
-        let shape = manifest.projection.clone();
-        let shape = shape.ok_or_else(|| Error::Disk {
-            path: PathBuf::from(&manifest.name),
-            source: std::io::Error::other("the build is no projection"),
-        })?;
-        let store = Store::open(&folder.database(&named), &shape)?;
-        let build = (named.digest, manifest.version.clone());
-        Version::new(named.id, build, store)
-    });
-    version.await.map(Arc::new)
-}
-
-async fn blocking<T: Send + 'static>(
-    parts: &Parts,
-    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
-) -> Result<T, Error> {
-    let done = parts.tracker.spawn_blocking(work).await;
-    done.map_err(|error| Error::Disk {
-        path: "a thread of the projection".into(),
-        source: std::io::Error::other(error),
-    })?
 }
 
 struct Keeper {

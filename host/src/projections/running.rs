@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::keeping::Parts;
+use super::opening::Parts;
 use super::store;
 use super::version::Version;
 use super::worker::{Stopped, Worker};

@@ -1,3 +1,5 @@
+//! Takes words of addresses, gives what they ask.
+
 use super::value::Number;
 use super::*;
 

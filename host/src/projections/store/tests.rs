@@ -1,3 +1,5 @@
+//! Takes commits, gives what is kept of them.
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
