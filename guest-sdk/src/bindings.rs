@@ -12,6 +12,7 @@
 
 pub mod http;
 pub mod migration;
+pub mod projection;
 pub mod saga;
 
 wit_bindgen::generate!({

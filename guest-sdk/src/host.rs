@@ -14,4 +14,4 @@ pub(crate) use native::*;
 #[cfg(target_family = "wasm")]
 pub(crate) use wasm::*;
 #[cfg(target_family = "wasm")]
-pub use wasm::{compensate, handle, migrate, step};
+pub use wasm::{apply, compensate, handle, migrate, step};

@@ -99,6 +99,7 @@ pub mod dataverse;
 pub mod http;
 pub mod log;
 pub mod outbox;
+pub mod rows;
 pub mod saga;
 pub mod state;
 #[cfg(not(target_family = "wasm"))]
@@ -129,6 +130,27 @@ pub use sluicegate_d365 as d365;
 /// # Ok::<(), Failure>(())
 /// ```
 pub use sluicegate_guest_macros::migrate;
+/// # Example
+///
+/// ```
+/// use sluicegate_guest::*;
+///
+/// /// How many changes each record has seen, and the last one's place in the store.
+/// #[projection]
+/// fn apply(event: Event, delivery: Delivery) -> Outcome {
+///     let key = event.subject().unwrap_or("?");
+///     let seen = rows::get_json::<serde_json::Value>("records", key)?;
+///     let changes = seen.and_then(|row| row["changes"].as_u64()).unwrap_or(0) + 1;
+///     let row = serde_json::json!({ "changes": changes, "last": delivery.sequence });
+///     rows::put_json("records", key, &row)?;
+///     Ok(())
+/// }
+///
+/// let mut host = testing::Host::new();
+/// host.call(apply, testing::record("account").id("7").event()).outcome.unwrap();
+/// assert_eq!(host.row("records", "account/7"), Some(&br#"{"changes":1,"last":1}"#[..]));
+/// ```
+pub use sluicegate_guest_macros::projection;
 pub use sluicegate_guest_macros::{consumer, saga};
 pub use state::State;
 
@@ -137,7 +159,7 @@ pub use state::State;
 #[doc(hidden)]
 pub mod __private {
     pub use crate::bindings::*;
-    pub use crate::host::{compensate, handle, migrate, step};
+    pub use crate::host::{apply, compensate, handle, migrate, step};
 }
 
 /// What `#[consumer]` says of a function natively.
@@ -167,6 +189,41 @@ macro_rules! __export {
         }
 
         $crate::__private::export_consumer!(Plugin with_types_in $crate::__private);
+    };
+}
+
+/// What `#[projection]` expands to.
+#[cfg(target_family = "wasm")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __export_projection {
+    ($projection:expr) => {
+        struct Projecting;
+
+        impl $crate::__private::projection::exports::sluicegate::plugin::projector::Guest
+            for Projecting
+        {
+            fn apply(
+                event: $crate::__private::sluicegate::plugin::types::Event,
+                delivery: $crate::__private::sluicegate::plugin::types::Delivery,
+            ) -> Result<(), $crate::__private::sluicegate::plugin::types::Failure> {
+                $crate::__private::apply(event, delivery, $projection)
+            }
+        }
+
+        $crate::__private::projection::export_projector!(
+            Projecting with_types_in $crate::__private::projection
+        );
+    };
+}
+
+/// What `#[projection]` expands to: natively, a use of the function and no export.
+#[cfg(not(target_family = "wasm"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __export_projection {
+    ($projection:expr) => {
+        const _: fn() = || $crate::__is_handler(&$projection);
     };
 }
 

@@ -73,6 +73,8 @@ pub struct Called {
     pub requests: Vec<request::Request>,
     /// What it wrote to the state: `None` for a key that was deleted.
     pub writes: BTreeMap<String, Option<Vec<u8>>>,
+    /// The rows that it wrote, by table and key: `None` for one that was deleted.
+    pub rows: BTreeMap<(String, String), Option<Vec<u8>>>,
 }
 
 /// An event that a call emitted.
@@ -121,6 +123,13 @@ impl Host {
             Ok(value) => self.with_state(key, value),
             Err(error) => panic!("the state under {key:?} cannot be written as JSON: {error}"),
         }
+    }
+
+    /// Begins with this row in a table of a projection.
+    pub fn with_row(mut self, table: &str, key: &str, row: impl AsRef<[u8]>) -> Self {
+        let place = (table.to_owned(), key.to_owned());
+        self.fake.rows.insert(place, row.as_ref().to_vec());
+        self
     }
 
     /// Answers the handler's requests.
@@ -173,6 +182,12 @@ impl Host {
                     None => self.fake.state.remove(key),
                 };
             }
+            for (place, row) in &staged.rows {
+                match row {
+                    Some(row) => self.fake.rows.insert(place.clone(), row.clone()),
+                    None => self.fake.rows.remove(place),
+                };
+            }
         }
         Called {
             outcome,
@@ -180,6 +195,7 @@ impl Host {
             logs: staged.logs,
             requests: staged.requests,
             writes: staged.writes,
+            rows: staged.rows,
         }
     }
 
@@ -197,6 +213,31 @@ impl Host {
         key: &str,
     ) -> Result<Option<T>, serde_json::Error> {
         self.state(key).map(serde_json::from_slice).transpose()
+    }
+
+    /// A row after the calls so far.
+    pub fn row(&self, table: &str, key: &str) -> Option<&[u8]> {
+        let place = (table.to_owned(), key.to_owned());
+        self.fake.rows.get(&place).map(Vec::as_slice)
+    }
+
+    /// A row, read as JSON.
+    ///
+    /// # Errors
+    /// When it is not JSON of this type.
+    pub fn row_json<T: DeserializeOwned>(
+        &self,
+        table: &str,
+        key: &str,
+    ) -> Result<Option<T>, serde_json::Error> {
+        self.row(table, key).map(serde_json::from_slice).transpose()
+    }
+
+    /// Every key of a table and its row, in the order of the alphabet.
+    pub fn rows<'a>(&'a self, table: &'a str) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+        let rows = self.fake.rows.iter();
+        rows.filter(move |((own, _), _)| own == table)
+            .map(|((_, key), row)| (key.as_str(), row.as_slice()))
     }
 
     /// Every key of the state, in the order of the alphabet.

@@ -20,6 +20,7 @@ use crate::config;
 use crate::console::{self, Console};
 use crate::health::Health;
 use crate::metrics::Metrics;
+use crate::projections::Projections;
 use crate::tls;
 
 mod access;
@@ -41,7 +42,7 @@ impl Admin {
         config: &config::Admin,
         host: &str,
         (health, metrics): (Health, Metrics),
-        broker: watch::Receiver<Option<Context>>,
+        (broker, projections): (watch::Receiver<Option<Context>>, Projections),
         stop: CancellationToken,
     ) -> Self {
         let access = Arc::new(Access::new(config));
@@ -49,7 +50,13 @@ impl Admin {
             health,
             metrics,
             access: Arc::clone(&access),
-            console: Console::new(host, access, broker, config.mask.clone(), stop),
+            console: Console::new(
+                host,
+                access,
+                (broker, projections),
+                config.mask.clone(),
+                stop,
+            ),
         }
     }
 }

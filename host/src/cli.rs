@@ -21,6 +21,7 @@ mod output;
 mod pause;
 mod plugins;
 mod progress;
+mod projections;
 mod replay;
 mod rollback;
 mod run;
@@ -113,6 +114,9 @@ enum Verb {
     /// Sagas: list, show, cancel, retry.
     #[command(subcommand)]
     Sagas(sagas::Verb),
+    /// Tables that are made of events: list, show, rebuild.
+    #[command(subcommand)]
+    Projections(projections::Verb),
     /// Who deployed, paused, replayed, edited, discarded, redacted what.
     Audit(audit::Args),
     /// What `run` starts for each component that it has not compiled before.
@@ -160,6 +164,7 @@ impl Cli {
                 .block_on(state::run(args))
                 .map(|()| ExitCode::SUCCESS),
             Verb::Sagas(verb) => runtime.block_on(sagas::run(verb)),
+            Verb::Projections(verb) => runtime.block_on(projections::run(verb)),
             Verb::Audit(args) => runtime.block_on(audit::run(args)),
             Verb::Compile(bounds) => compiler::run(bounds).map(|()| ExitCode::SUCCESS),
         };

@@ -17,6 +17,7 @@ use self::shelf::Shelf;
 use crate::admin::Access;
 use crate::operations::history::Stored;
 use crate::operations::letters::Summary;
+use crate::projections::Projections;
 
 mod api;
 mod assets;
@@ -32,6 +33,7 @@ mod live;
 mod login;
 mod page;
 mod plug_ins;
+mod projections;
 mod replays;
 mod sagas;
 mod sampler;
@@ -51,6 +53,8 @@ struct Inner {
     host: String,
     access: Arc<Access>,
     broker: watch::Receiver<Option<Context>>,
+    /// Of this host.
+    projections: Projections,
     sampler: Sampler,
     shelf: Shelf,
     /// `admin.mask`.
@@ -63,7 +67,7 @@ impl Console {
     pub fn new(
         host: &str,
         access: Arc<Access>,
-        broker: watch::Receiver<Option<Context>>,
+        (broker, projections): (watch::Receiver<Option<Context>>, Projections),
         mask: Vec<String>,
         stop: CancellationToken,
     ) -> Self {
@@ -72,6 +76,7 @@ impl Console {
                 host: host.to_owned(),
                 access,
                 broker,
+                projections,
                 sampler: Sampler::default(),
                 shelf: Shelf::default(),
                 mask,

@@ -24,6 +24,7 @@ const WIT: &str = concat!(
     include_str!("../../wit/consumer.wit"),
     include_str!("../../wit/migration.wit"),
     include_str!("../../wit/saga.wit"),
+    include_str!("../../wit/projection.wit"),
     include_str!("../../wit/world.wit"),
 );
 

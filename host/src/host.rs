@@ -33,6 +33,7 @@ use crate::metrics::Metrics;
 use crate::nats_server::NatsServer;
 use crate::operations::{replays, retention};
 use crate::plugin::compiler::Compiler;
+use crate::projections::Projections;
 use crate::roster::Roster;
 use crate::telemetry::traces::Traces;
 
@@ -63,6 +64,7 @@ struct Shared {
     traces: Traces,
     roster: Roster,
     journal: Journal,
+    projections: Projections,
     tracker: TaskTracker,
     drain: CancellationToken,
     /// Called when the grace time is over: what still waits for the broker is given up.
@@ -95,6 +97,7 @@ impl Host {
             }
             Server::Addresses(addresses) => (None, addresses.clone()),
         };
+        let projections = Projections::default();
         let (metrics, tracker, owner) = (Metrics::default(), TaskTracker::new(), Uuid::new_v4());
         let instance = owner.simple().to_string();
         let journal = Journal::new(&config, metrics.clone());
@@ -104,7 +107,8 @@ impl Host {
             health: Health::default(),
             metrics,
             journal,
-            roster: Roster::default(),
+            roster: Roster::new(projections.clone()),
+            projections,
             tracker,
             drain: CancellationToken::new(),
             abort: CancellationToken::new(),
@@ -173,7 +177,7 @@ async fn run(
         &config.admin,
         &config.host.name,
         (shared.health.clone(), shared.metrics.clone()),
-        shared.broker.subscribe(),
+        (shared.broker.subscribe(), shared.projections.clone()),
         shared.abort.clone(),
     );
     let tracker = shared.tracker.clone();
@@ -244,6 +248,11 @@ async fn work(
         (shared.health.clone(), shared.metrics.clone()),
         shared.abort.clone(),
     ));
+    shared.tracker.spawn(shared.projections.clone().answer_all(
+        broker.context.clone(),
+        lease.id.clone(),
+        shared.abort.clone(),
+    ));
     let adopting = shared.tracker.spawn(replays::adopt(
         broker.context.clone(),
         format!("host {}, process {}", lease.name, short_id(&lease.id)),
@@ -268,7 +277,7 @@ async fn work(
         Arc::clone(&shared.config),
         (shared.metrics.clone(), shared.tracker.clone()),
     );
-    let mut deployed = Deployed::new(shared.clone(), broker.clone(), engine);
+    let mut deployed = Deployed::new(shared.clone(), broker.clone(), Arc::clone(&engine));
     let tail = Tail::default();
     shared.tracker.spawn(tail.clone().run(
         (broker.context.clone(), broker.events.clone()),
@@ -277,6 +286,7 @@ async fn work(
     ));
     let owning = Owning {
         tail,
+        engine,
         shared: shared.clone(),
         broker,
         commits,

@@ -66,6 +66,8 @@ pub mod objects;
 pub mod builds;
 pub mod rollout;
 
+pub mod projections;
+
 pub mod roster;
 
 pub mod manifest;

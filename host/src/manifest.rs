@@ -9,6 +9,7 @@ use std::time::Duration;
 pub(crate) mod document;
 mod environment;
 pub(crate) mod origin;
+pub mod projection;
 pub(crate) mod raw;
 pub mod saga;
 pub(crate) mod section;
@@ -23,6 +24,7 @@ use section::Section;
 
 pub use document::Error;
 pub use origin::Origin;
+pub use projection::Projection;
 pub use subject::{reduce, subject_matches};
 pub use type_pattern::TypePattern;
 
@@ -51,6 +53,8 @@ pub struct Manifest {
     pub config: BTreeMap<String, String>,
     /// What makes it a saga; none where it is a consumer.
     pub saga: Option<saga::Saga>,
+    /// What makes it a projection, if it is one.
+    pub projection: Option<Projection>,
 }
 
 /// Which events a plug-in gets: those that match all three.
@@ -213,6 +217,10 @@ pub fn parse(text: &str, origin: &str) -> Result<Manifest, Error> {
             .over(Capabilities::default()),
         config: raw::config(at("[config]"), &raw.config)?,
         saga: saga::Saga::read(at("[saga]"), raw.saga.as_ref())?,
+        projection: match &raw.projection {
+            Some(raw) => Some(projection::projection(at("[projection]"), raw)?),
+            None => None,
+        },
     };
     match manifest.conflict() {
         None => Ok(manifest),
@@ -235,6 +243,18 @@ pub fn parse(text: &str, origin: &str) -> Result<Manifest, Error> {
             about: About::Saga(key),
             reason,
         }) => Err(at("").rule(key, raw.saga.as_ref(), &reason)),
+        Some(Conflict {
+            about: About::Projection(key),
+            reason,
+        }) => {
+            let tables = (&raw.capabilities, &raw.delivery, &raw.retry, &raw.limits);
+            let place = projection::Place {
+                document: &document,
+                plugin: &raw_plugin,
+                tables,
+            };
+            Err(place.misplaced(key, &reason))
+        }
     }
 }
 
@@ -308,6 +328,8 @@ pub(crate) enum About {
     Blocking,
     /// This key, beside `[saga]`.
     Saga(&'static str),
+    /// A table and a key in it, which a projection cannot have.
+    Projection(&'static str),
 }
 
 impl Conflict {
@@ -337,6 +359,9 @@ impl Manifest {
     /// What is wrong with the manifest as a whole. Also asked after the operator's
     /// overrides.
     pub(crate) fn conflict(&self) -> Option<Conflict> {
+        if let Some(conflict) = projection::conflict(self) {
+            return Some(conflict);
+        }
         let all: Vec<u8> = (0..16).collect();
         let concrete: Vec<String> = self
             .subscribe

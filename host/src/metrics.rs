@@ -19,12 +19,14 @@ pub use self::delays::Delays;
 pub use self::gateway::{SourceCounts, SourceMetrics};
 pub use self::latency::{Buckets, Latency};
 pub use self::plugin::{Age, Counted, Counts, PluginMetrics, Standing};
+pub use self::projection::ProjectionMetrics;
 
 mod declared;
 mod delays;
 mod gateway;
 mod latency;
 mod plugin;
+mod projection;
 mod whole;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -122,6 +124,7 @@ pub struct Metrics {
     stream_messages: Family<Stream, Gauge>,
     stream_bytes: Family<Stream, Gauge>,
     stream_limit: Family<Stream, Gauge>,
+    projections: projection::All,
     /// Spans that the collector took.
     pub spans_exported: Counter,
     /// Spans that were recorded and never got there.
@@ -183,6 +186,15 @@ impl Default for Metrics {
             stream_messages: all.register("stream_messages", "Messages in a stream of the broker", Family::default()),
             stream_bytes: all.register_with_unit("stream_size", "What they take there", Unit::Bytes, Family::default()),
             stream_limit: all.register_with_unit("stream_limit", "What they may take; without a limit there is no such line", Unit::Bytes, Family::default()),
+            projections: projection::All {
+                position: all.register("projection_position", "Place in the event store up to which a projection has everything: of the version that answers, and of the one that is built", Family::default()),
+                behind: all.register("projection_lag_events", "Events in the store that a version of a projection has not taken in yet", Family::default()),
+                rows: all.register("projection_rows", "Rows of a table of a projection", Family::default()),
+                applied: all.register("projection_applied", "Events that a projection took in; those of a version that is built are counted too", Family::default()),
+                refused: all.register("projection_refused", "Events that a projection could not take in", Family::default()),
+                lost: all.register("projection_lost", "Places that had left the event store before a projection read them", Family::default()),
+                commit: all.register_with_unit("projection_commit_duration", "Time of one commit of a projection: rows and place", Unit::Seconds, durations()),
+            },
             spans_exported: all.register("trace_spans_exported", "Spans that the collector took", Counter::default()),
             spans_dropped: all.register("trace_spans_dropped", "Spans that were dropped because the collector did not take them in time", Counter::default()),
             registry: Arc::new(all.into()),
@@ -264,6 +276,11 @@ impl Metrics {
             plugin: plugin.to_owned(),
         };
         self.canaries_taken_back.get_or_create(&label).inc();
+    }
+
+    /// The metrics of one projection.
+    pub fn projection(&self, name: &str) -> ProjectionMetrics {
+        self.projections.of(name)
     }
 
     /// The metrics of one plug-in, with the labels looked up once.

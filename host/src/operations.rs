@@ -11,6 +11,7 @@ pub mod history;
 pub mod letters;
 pub mod mask;
 mod positions;
+pub mod projections;
 pub mod redaction;
 pub mod replays;
 pub mod retention;

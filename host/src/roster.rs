@@ -15,6 +15,7 @@ use crate::health::{Health, Partition};
 use crate::manifest::{Isolation, Manifest, OnExhausted, Ordering};
 use crate::metrics::{Buckets, Counts, Metrics, SourceCounts};
 use crate::plugin::generation::Generation;
+use crate::projections::{self, Projections};
 use crate::rollout::{Canary, Rollout};
 
 /// Where every host is asked for its plug-ins: each answers with an [`Answer`].
@@ -92,6 +93,9 @@ pub struct Entry {
     /// What it is held to, the config's word over the manifest's.
     #[serde(default)]
     pub limits: Option<Limits>,
+    /// How far it is, where it is a projection.
+    #[serde(default)]
+    pub projection: Option<projections::State>,
 }
 
 /// What a plug-in is held to.
@@ -211,6 +215,7 @@ impl From<&Canary> for OnTrial {
 #[derive(Debug, Clone, Default)]
 pub struct Roster {
     inner: Arc<Mutex<Inner>>,
+    projections: Projections,
 }
 
 #[derive(Debug, Default)]
@@ -220,6 +225,14 @@ struct Inner {
 }
 
 impl Roster {
+    /// With what the host has of projections.
+    pub fn new(projections: Projections) -> Self {
+        Self {
+            inner: Arc::default(),
+            projections,
+        }
+    }
+
     /// This build runs from now on.
     pub fn runs(&self, generation: &Generation, file: &str) {
         let manifest = generation.manifest();
@@ -289,6 +302,7 @@ impl Roster {
                 counts: metrics.counts(),
                 latency: metrics.latency(),
                 limits: manifest.map(Limits::from),
+                projection: self.projections.state(plugin),
                 plugin: plugin.clone(),
                 build: build.clone(),
                 canary: canary.map(OnTrial::from),

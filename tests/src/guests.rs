@@ -24,6 +24,7 @@ pub const TESTED: &[(&str, &str)] = &[
     ("ok", "a_plugin_stays_in_its_box.rs"),
     ("outage", "an_outage_downstream.rs"),
     ("record_order", "order_per_key.rs"),
+    ("project", "projections.rs"),
     ("reject", "dead_letters.rs"),
     ("relay", "traces.rs"),
     ("retry_forever", "dead_letters.rs"),

@@ -6,13 +6,35 @@
 mod saga;
 
 use proc_macro::TokenStream;
-use proc_macro2::{Span, TokenStream as Tokens};
+use proc_macro2::{Ident, Span, TokenStream as Tokens};
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Error, FnArg, ItemFn, ReturnType, Type};
 
-const SHAPE: &str = "#[consumer] goes on `fn(Event) -> Outcome`, or on one with other parameters \
-                     that are Extract, such as `fn(Record<Account>, Delivery) -> Outcome`";
+/// An attribute on a function that takes an event.
+struct Kind {
+    name: &'static str,
+    export: &'static str,
+}
+
+const CONSUMER: Kind = Kind {
+    name: "consumer",
+    export: "__export",
+};
+const PROJECTION: Kind = Kind {
+    name: "projection",
+    export: "__export_projection",
+};
+
+impl Kind {
+    fn shape(&self) -> String {
+        format!(
+            "#[{}] goes on `fn(Event) -> Outcome`, or on one with other parameters that are \
+             Extract, such as `fn(Record<Account>, Delivery) -> Outcome`",
+            self.name
+        )
+    }
+}
 
 /// As many parameters as `Handler` is implemented for.
 const MOST_PARAMETERS: usize = 6;
@@ -25,7 +47,20 @@ const MOST_PARAMETERS: usize = 6;
 /// it.
 #[proc_macro_attribute]
 pub fn consumer(options: TokenStream, item: TokenStream) -> TokenStream {
-    expand(options.into(), item.into())
+    expand_as(&CONSUMER, options.into(), item.into())
+        .unwrap_or_else(Error::into_compile_error)
+        .into()
+}
+
+/// Makes a function the one that takes events into the rows of a projection.
+///
+/// It is shaped like one under `#[consumer]`: 1 to 6 parameters, each one `Extract`, but no
+/// `State<T>`, and returns an `Outcome`. The host calls it with each event that the manifest
+/// subscribes to, one after another in the order of the store. The function stays what it was, so
+/// that a test can call it.
+#[proc_macro_attribute]
+pub fn projection(options: TokenStream, item: TokenStream) -> TokenStream {
+    expand_as(&PROJECTION, options.into(), item.into())
         .unwrap_or_else(Error::into_compile_error)
         .into()
 }
@@ -88,17 +123,22 @@ fn expand_migration(options: Tokens, item: Tokens) -> Result<Tokens, Error> {
     })
 }
 
-fn expand(options: Tokens, item: Tokens) -> Result<Tokens, Error> {
+fn expand_as(kind: &Kind, options: Tokens, item: Tokens) -> Result<Tokens, Error> {
     if !options.is_empty() {
         return Err(Error::new(
             options.span(),
-            "#[consumer] takes no options; limits, retries and subjects are set in plugin.toml",
+            format!(
+                "#[{}] takes no options; limits, retries and subjects are set in plugin.toml",
+                kind.name
+            ),
         ));
     }
-    let function: ItemFn = syn::parse2(item).map_err(|error| Error::new(error.span(), SHAPE))?;
+    let shape = kind.shape();
+    let function: ItemFn = syn::parse2(item).map_err(|error| Error::new(error.span(), &shape))?;
     let name = &function.sig.ident;
+    let export = Ident::new(kind.export, Span::call_site());
     // A type that is none is reported here, at the parameter.
-    let checks = parameters(&function)?
+    let checks = parameters(kind, &function)?
         .into_iter()
         .map(|parameter| quote_spanned!(parameter.span()=> ::sluicegate_guest::__is_extract::<#parameter>();));
     Ok(quote! {
@@ -106,15 +146,16 @@ fn expand(options: Tokens, item: Tokens) -> Result<Tokens, Error> {
 
         const _: () = {
             #(#checks)*
-            ::sluicegate_guest::__export!(#name);
+            ::sluicegate_guest::#export!(#name);
         };
     })
 }
 
 /// The types of the parameters.
-fn parameters(function: &ItemFn) -> Result<Vec<&Type>, Error> {
+fn parameters<'a>(kind: &Kind, function: &'a ItemFn) -> Result<Vec<&'a Type>, Error> {
     let signature = &function.sig;
-    let wrong = |span: Span, what: &str| Err(Error::new(span, format!("{what}; {SHAPE}")));
+    let shape = kind.shape();
+    let wrong = |span: Span, what: &str| Err(Error::new(span, format!("{what}; {shape}")));
     if let Some(token) = &signature.asyncness {
         return wrong(
             token.span(),
@@ -127,7 +168,7 @@ fn parameters(function: &ItemFn) -> Result<Vec<&Type>, Error> {
     if let Some(abi) = &signature.abi {
         return wrong(
             abi.span(),
-            "the handler is a Rust function: #[consumer] makes the export",
+            "the handler is a Rust function: the attribute makes the export",
         );
     }
     if !signature.generics.params.is_empty() {
@@ -166,6 +207,10 @@ fn parameters(function: &ItemFn) -> Result<Vec<&Type>, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn expand(options: Tokens, item: Tokens) -> Result<Tokens, Error> {
+        expand_as(&CONSUMER, options, item)
+    }
 
     fn refused(item: Tokens) -> String {
         expand(Tokens::new(), item)
@@ -297,6 +342,22 @@ mod tests {
         );
         let error = expand_migration(quote!(from = 1), migration).unwrap_err();
         assert!(error.to_string().contains("migrate_from"), "{error}");
+    }
+
+    #[test]
+    fn a_projection_has_the_shape_of_a_consumer_and_an_export_of_its_own() {
+        let item = quote!(
+            fn apply(event: Event) -> Outcome {
+                Ok(())
+            }
+        );
+        let expanded = expand_as(&PROJECTION, Tokens::new(), item).unwrap();
+        assert!(expanded.to_string().contains("__export_projection"));
+        let wrong = quote!(
+            fn apply(event: Event) {}
+        );
+        let error = expand_as(&PROJECTION, Tokens::new(), wrong).unwrap_err();
+        assert!(error.to_string().contains("#[projection]"), "{error}");
     }
 
     #[test]

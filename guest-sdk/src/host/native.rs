@@ -8,11 +8,15 @@ use crate::http::{Address, Error, Request, Response};
 use crate::testing::{Answers, Emitted, Line};
 use crate::{Event, log::Level};
 
+/// A table and a key.
+pub(crate) type Place = (String, String);
+
 /// What plays the host.
 #[derive(Debug, Default)]
 pub(crate) struct Fake {
     pub(crate) config: BTreeMap<String, String>,
     pub(crate) state: BTreeMap<String, Vec<u8>>,
+    pub(crate) rows: BTreeMap<Place, Vec<u8>>,
     pub(crate) answers: Option<Answers>,
     /// A saga runs, which has no state but its own.
     pub(crate) is_saga: bool,
@@ -23,6 +27,7 @@ pub(crate) struct Fake {
 #[derive(Debug, Default)]
 pub(crate) struct Staged {
     pub(crate) writes: BTreeMap<String, Option<Vec<u8>>>,
+    pub(crate) rows: BTreeMap<Place, Option<Vec<u8>>>,
     pub(crate) emitted: Vec<Emitted>,
     pub(crate) logs: Vec<Line>,
     pub(crate) requests: Vec<Request>,
@@ -89,6 +94,29 @@ pub(crate) fn state_delete(key: &str) {
     on_state(call, |fake| {
         fake.staged.writes.insert(key.to_owned(), None);
     });
+}
+
+pub(crate) fn rows_get(table: &str, key: &str) -> Option<Vec<u8>> {
+    let call = || format!("rows::get({table:?}, {key:?})");
+    let place = (table.to_owned(), key.to_owned());
+    on(call, |fake| match fake.staged.rows.get(&place) {
+        Some(staged) => staged.clone(),
+        None => fake.rows.get(&place).cloned(),
+    })
+}
+
+pub(crate) fn rows_put(table: &str, key: &str, row: &[u8]) {
+    let call = || format!("rows::put({table:?}, {key:?}, …)");
+    let place = (table.to_owned(), key.to_owned());
+    on(call, |fake| {
+        drop(fake.staged.rows.insert(place, Some(row.to_vec())))
+    });
+}
+
+pub(crate) fn rows_delete(table: &str, key: &str) {
+    let call = || format!("rows::delete({table:?}, {key:?})");
+    let place = (table.to_owned(), key.to_owned());
+    on(call, |fake| drop(fake.staged.rows.insert(place, None)));
 }
 
 pub(crate) fn emit(subject: &str, event: Event) {

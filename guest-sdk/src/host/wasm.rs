@@ -11,6 +11,7 @@ use std::panic::PanicHookInfo;
 use std::sync::Once;
 use std::time::Duration;
 
+use crate::bindings::projection::sluicegate::plugin::rows;
 use crate::bindings::sluicegate::plugin as wit;
 use crate::extract::{Call, Handler};
 use crate::{Attribute, Delivery, Event, Failure, Migrated, log::Level};
@@ -24,6 +25,15 @@ pub fn handle<P>(
     speak_up();
     let call = Call::new(event.into(), delivery.into());
     consumer.handle(call).map_err(Into::into)
+}
+
+/// What the export calls: `projection` is the function under `#[projection]`.
+pub fn apply<P>(
+    event: wit::types::Event,
+    delivery: wit::types::Delivery,
+    projection: impl Handler<P>,
+) -> Result<(), wit::types::Failure> {
+    handle(event, delivery, projection)
 }
 
 /// What the export calls: `migration` is the function under `#[migrate]`.
@@ -76,6 +86,18 @@ pub(crate) fn state_put(key: &str, value: &[u8]) {
 
 pub(crate) fn state_delete(key: &str) {
     wit::state::delete(key);
+}
+
+pub(crate) fn rows_get(table: &str, key: &str) -> Option<Vec<u8>> {
+    rows::get(table, key)
+}
+
+pub(crate) fn rows_put(table: &str, key: &str, row: &[u8]) {
+    rows::put(table, key, row);
+}
+
+pub(crate) fn rows_delete(table: &str, key: &str) {
+    rows::delete(table, key);
 }
 
 pub(crate) fn emit(subject: &str, event: Event) {

@@ -75,6 +75,12 @@ fn build(args: &Args) -> anyhow::Result<Built> {
         Some(module) => module.clone(),
         None => match Language::of(&args.dir)? {
             Language::Rust => rust::build(&args.dir)?,
+            Language::Python | Language::JavaScript if manifest.projection.is_some() => bail!(
+                "{}: a projection is written in Rust: what the tools of Python and JavaScript \
+                 make imports clocks and random numbers, with which the same events would not \
+                 give the same rows",
+                manifest_file.display()
+            ),
             Language::Python => python::build(&args.dir, &manifest)?,
             Language::JavaScript => javascript::build(&args.dir, &manifest)?,
         },

@@ -85,6 +85,9 @@ fn show(answers: &[Answer]) -> anyhow::Result<()> {
                 counted(entry.instances, "instance"),
                 counts.memory_bytes as f64 / f64::from(1 << 20)
             );
+            if let Some(state) = &entry.projection {
+                super::projections::print(state);
+            }
             if !entry.carrying_over.is_empty() {
                 line!(
                     "    carrying state over: {}",

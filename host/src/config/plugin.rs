@@ -130,6 +130,7 @@ impl Override {
                     About::Retry => "max",
                     About::Blocking => "on_exhausted",
                     About::Saga(key) => key,
+                    About::Projection(key) => key,
                 },
                 reason,
             }),

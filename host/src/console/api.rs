@@ -32,6 +32,7 @@ pub(super) fn router() -> Router<Console> {
         .route("/sagas", get(sagas_found))
         .route("/sagas/one", get(saga))
         .route("/audit", get(audited))
+        .merge(super::projections::router())
         .fallback(|| async { Fault::new(StatusCode::NOT_FOUND, "there is no such question") })
 }
 

@@ -26,7 +26,9 @@ use crate::ledger::writer::{self, Grouping, Writer};
 use crate::manifest::Manifest;
 use crate::ownership::{Share, shares};
 use crate::partition::{Ended, Partition, Parts};
+use crate::plugin::engine::Engine;
 use crate::plugin::generation::Generation;
+use crate::projections;
 use crate::rollout::Rollout;
 use crate::route;
 
@@ -48,6 +50,7 @@ pub(super) struct Owning {
     pub(super) tail: Tail,
     /// What sagas began with.
     pub(super) builds: Builds,
+    pub(super) engine: Arc<Engine>,
     /// Called when the plug-in, or the host, is to end.
     pub(super) ending: CancellationToken,
 }
@@ -55,6 +58,11 @@ pub(super) struct Owning {
 impl Owning {
     /// Says that the partitions of a plug-in are going to run, here or elsewhere.
     pub(super) fn announce(&self, generation: &Generation) {
+        if generation.manifest().projection.is_some() {
+            let label = projections::label(&generation.manifest().name);
+            let starting = health::Partition::Starting;
+            return self.shared.health.partition(label, starting);
+        }
         for share in shares(generation.manifest()) {
             let label = named(&generation.manifest().name, &share).to_string();
             let starting = health::Partition::Starting;
@@ -76,6 +84,12 @@ impl Owning {
 
     /// Runs the partitions of a plug-in whenever they are this host's, until it ends.
     pub(super) async fn plugin(self, rollouts: watch::Receiver<Arc<Rollout>>) -> Result<(), Error> {
+        let is_projection = rollouts.borrow().generation.manifest().projection.is_some();
+        if is_projection {
+            let parts = self.projection();
+            Box::pin(projections::keep(parts, rollouts, self.ending)).await;
+            return Ok(());
+        }
         // The first build is not to be kept for as long as the plug-in runs.
         let (plugin, wanted, shares) = {
             let rollout = rollouts.borrow();
@@ -107,6 +121,22 @@ impl Owning {
             self.forget(&names);
         }
         Ok(())
+    }
+
+    /// What a projection works with.
+    fn projection(&self) -> projections::Parts {
+        let (shared, broker) = (&self.shared, &self.broker);
+        projections::Parts {
+            config: Arc::clone(&shared.config),
+            context: broker.context.clone(),
+            events: broker.events.clone(),
+            tail: self.tail.clone(),
+            engine: Arc::clone(&self.engine),
+            metrics: shared.metrics.clone(),
+            health: shared.health.clone(),
+            tracker: shared.tracker.clone(),
+            projections: shared.projections.clone(),
+        }
     }
 
     fn forget(&self, names: &[PartitionName]) {

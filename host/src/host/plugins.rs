@@ -170,6 +170,15 @@ impl Plugins {
             let fits = fits(&generation, &canary.generation);
             if fits {
                 self.owning.shared.health.accepted(&label);
+            } else if is_projection(&generation) || is_projection(&canary.generation) {
+                let error = format!(
+                    "{}: there is no canary of a projection: each build has rows of its own; \
+                     deploy it without --canary, and it is built beside the one that answers \
+                     before it takes its place",
+                    canary.generation.digest()
+                );
+                tracing::error!(plugin, error, "canary refused; what runs goes on");
+                self.owning.shared.health.refused(label.clone(), error);
             } else {
                 let error = format!(
                     "{}: a canary must have the same delivery.partitions, delivery.ordering, \
@@ -204,7 +213,14 @@ impl Plugins {
         let shared = &self.owning.shared;
         let now = Arc::clone(&running.borrow().generation);
         let (had, wants) = (partitions(&now), partitions(&generation));
-        if had != wants {
+        if is_projection(&now) != is_projection(&generation) {
+            let error = "one of the builds is a projection and the other is not; give the new one \
+                         a name of its own, or take the old one away first"
+                .to_owned();
+            tracing::error!(plugin, error, "plug-in refused; what runs goes on");
+            shared.health.refused(plugin.to_owned(), error);
+            generation = now;
+        } else if had != wants {
             self.owning.refuse(plugin, had, wants);
             generation = now;
         } else if now.digest() == generation.digest() {
@@ -269,13 +285,19 @@ impl Plugins {
     }
 }
 
+fn is_projection(generation: &Generation) -> bool {
+    generation.manifest().projection.is_some()
+}
+
 fn partitions(generation: &Generation) -> u8 {
     generation.manifest().delivery.partitions
 }
 
 /// Whether both can work on the same lanes.
 fn fits(one: &Generation, other: &Generation) -> bool {
-    partitions(one) == partitions(other)
+    !is_projection(one)
+        && !is_projection(other)
+        && partitions(one) == partitions(other)
         && !needs_a_start(one.manifest(), other.manifest())
         && one.digest() != other.digest()
 }

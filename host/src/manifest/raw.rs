@@ -11,6 +11,7 @@ use toml::Spanned;
 
 use super::document::{Error, Leaf, List};
 use super::origin::{ORIGIN, Origin};
+use super::projection::RawProjection;
 use super::saga::RawSaga;
 use super::section::Section;
 use super::{Capabilities, Delivery, Isolation, Limits, OnExhausted, Ordering, Retry, subject};
@@ -34,6 +35,7 @@ pub(super) struct RawManifest {
     #[serde(default)]
     pub(super) config: BTreeMap<String, Spanned<toml::Value>>,
     pub(super) saga: Option<Spanned<RawSaga>>,
+    pub(super) projection: Option<RawProjection>,
 }
 
 #[derive(Deserialize, Default)]

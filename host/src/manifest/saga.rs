@@ -211,7 +211,13 @@ pub(super) fn conflict(manifest: &Manifest) -> Option<Conflict> {
         ordering,
         ..
     } = manifest.delivery;
-    let (key, reason) = if partitions != 1 {
+    let (key, reason) = if manifest.projection.is_some() {
+        (
+            "saga",
+            "found it beside [projection]: a plug-in is one of the two; take one table out"
+                .to_owned(),
+        )
+    } else if partitions != 1 {
         (
             "partitions",
             format!(

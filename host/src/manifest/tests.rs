@@ -153,7 +153,7 @@ fn errors_name_file_line_key_found_and_allowed() {
     );
     assert_eq!(
         error(&with("[retries]\nmax = 1")),
-        "plugin.toml:6: unknown key \"retries\" at the top level; allowed: plugin, subscribe, delivery, retry, limits, capabilities, config, saga"
+        "plugin.toml:6: unknown key \"retries\" at the top level; allowed: plugin, subscribe, delivery, retry, limits, capabilities, config, saga, projection"
     );
     assert_eq!(
         error(&with("[delivery]\n\ntimeout = \"2 parsecs\"")),

@@ -34,7 +34,8 @@ pub struct Entry {
     #[serde(flatten)]
     pub who: Who,
     /// What: `deploy`, `canary`, `rollback`, `undeploy`, `pause`, `resume`, `replay`, `cancel`,
-    /// `edit`, `discard`, `unblock`, `redact`, `import`, `compact`, `cancel-saga`, `retry-saga`.
+    /// `edit`, `discard`, `unblock`, `redact`, `import`, `compact`, `rebuild`, `cancel-saga`,
+    /// `retry-saga`.
     pub action: String,
     /// To what: a plug-in, a dead letter, a replay.
     pub target: String,

@@ -51,7 +51,16 @@ pub async fn handled(context: &Context) -> Result<Handled, Error> {
         return Err(Error::Nobody);
     }
     let mut known: BTreeMap<String, u8> = BTreeMap::new();
+    let mut projected: BTreeMap<String, u64> = BTreeMap::new();
     for entry in answers.into_iter().flat_map(|answer| answer.plugins) {
+        if let Some(projection) = entry.projection {
+            // Each host has a place of its own, and so has a version that is being built.
+            let building = projection.building.map_or(u64::MAX, |one| one.position);
+            let place = projection.current.position.min(building);
+            let least = projected.entry(entry.plugin).or_insert(u64::MAX);
+            *least = place.min(*least);
+            continue;
+        }
         let partitions = entry.limits.map_or(1, |limits| limits.partitions);
         let most = known.entry(entry.plugin).or_default();
         *most = partitions.max(*most).max(1);
@@ -61,6 +70,14 @@ pub async fn handled(context: &Context) -> Result<Handled, Error> {
         up_to: u64::MAX,
         by: None,
     };
+    for (plugin, up_to) in projected {
+        if up_to < handled.up_to {
+            handled = Handled {
+                up_to,
+                by: Some(plugin),
+            };
+        }
+    }
     for (plugin, partitions) in known {
         let mut up_to = Positions::read(&ledger, &plugin, partitions).await?.floor();
         for ((_, place), retry) in waiting::read(&ledger, &retries(Some(&plugin))).await? {

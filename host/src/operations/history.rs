@@ -10,6 +10,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 pub use self::export::{Bounds, Export};
+pub use self::find::ends;
 pub use self::search::{Found, MOST, Query, Row, search, search_by};
 pub use self::stored::Stored;
 pub use self::story::{Story, story};

@@ -10,7 +10,16 @@
 
 wasmtime::component::bindgen!({
     path: "../wit",
-    world: "consumer-plugin",
+    inline: "
+        package sluicegate:host;
+
+        /// What this host knows to give to a guest, and to call of it.
+        world guest {
+            include sluicegate:plugin/consumer-plugin@0.1.0;
+            include sluicegate:plugin/projection@0.1.0;
+        }
+    ",
+    world: "sluicegate:host/guest",
     imports: { default: trappable },
     ownership: Borrowing { duplicate_if_necessary: true },
 });

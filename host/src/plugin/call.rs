@@ -175,7 +175,10 @@ impl Generation {
 
     /// A new instance; its start function runs within the call's deadline.
     pub(super) fn start(&self, deadline: Instant) -> Result<Instance, Failure> {
-        let (store, guest) = self.started(deadline, |store| self.pre().instantiate(store))?;
+        let (store, guest) = self.started(deadline, |store| {
+            let instance = self.pre().instantiate(&mut *store)?;
+            self.entry().of(store, &instance)
+        })?;
         Ok(Instance::new(store, guest, self.alive()))
     }
 

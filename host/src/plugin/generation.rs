@@ -4,20 +4,19 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use wasmtime::Store;
 use wasmtime::component::{Component, HasSelf, InstancePre, Linker};
 
-use super::bindings::{ConsumerPlugin, ConsumerPluginPre};
-use super::steps::Steps;
+use super::bindings::Guest as World;
 
 use super::bounds;
 use super::cores::{Computed, Cores};
 use super::engine::Engine;
+use super::guest::{Entry, check_exports};
 use super::http::{Http, Requests, TrustError};
-use super::instance::{Guest, Instance};
+use super::instance::Instance;
 use super::lines::Lines;
 use super::migration::Migration;
 use super::package::{self, MIGRATION};
@@ -62,11 +61,18 @@ pub enum Error {
         allowed: u64,
     },
     /// Its imports or exports have other types than `wit/` says.
-    #[error("the component does not fit the world sluicegate:plugin/consumer-plugin: {0}")]
+    #[error("the component does not fit the world that its manifest is for: {0}")]
     Link(String),
-    /// The manifest and the component are of two kinds.
-    #[error("{0}")]
-    Kind(&'static str),
+    /// Its exports are not those that its manifest is for.
+    #[error("the component exports {found}, and no {wanted}: {remedy}")]
+    Misfit {
+        /// The export that is called.
+        wanted: &'static str,
+        /// Those that are there.
+        found: String,
+        /// What to do.
+        remedy: &'static str,
+    },
     /// It is to carry state over and cannot.
     #[error(
         "the manifest says `migrate_from` and the component has no export {MIGRATION}; mark a \
@@ -81,61 +87,14 @@ pub enum Error {
     Start(String),
 }
 
-/// A component that is linked and can be instantiated, by what it exports.
-pub(super) enum Pre {
-    /// `handle`.
-    Consumer(ConsumerPluginPre<StoreData>),
-    /// `step` and `compensate`.
-    Saga(InstancePre<StoreData>, Steps),
-}
-
-impl Pre {
-    fn new(
-        pre: InstancePre<StoreData>,
-        component: &Component,
-        manifest: &Manifest,
-    ) -> Result<Self, Error> {
-        match (Steps::find(component), manifest.saga.is_some()) {
-            (Some(steps), true) => Ok(Self::Saga(pre, steps)),
-            (Some(_), false) => Err(Error::Kind(
-                "the component is a saga and its manifest has no table [saga]: add one with the \
-                 events that begin a saga, or mark a function with #[consumer]",
-            )),
-            (None, true) => Err(Error::Kind(
-                "the manifest has a table [saga] and the component exports no steps: write them \
-                 with saga!, or take the table away",
-            )),
-            (None, false) => match ConsumerPluginPre::new(pre) {
-                Ok(pre) => Ok(Self::Consumer(pre)),
-                Err(error) => Err(Error::Link(format!("{error:#}"))),
-            },
-        }
-    }
-
-    /// Whatever it exports.
-    pub(super) fn instance_pre(&self) -> &InstancePre<StoreData> {
-        match self {
-            Self::Consumer(pre) => pre.instance_pre(),
-            Self::Saga(pre, _) => pre,
-        }
-    }
-
-    pub(super) fn instantiate(&self, store: &mut Store<StoreData>) -> wasmtime::Result<Guest> {
-        match self {
-            Self::Consumer(pre) => Ok(Guest::Consumer(pre.instantiate(store)?)),
-            Self::Saga(pre, steps) => {
-                let instance = pre.instantiate(&mut *store)?;
-                Ok(Guest::Saga(steps.of(store, &instance)?))
-            }
-        }
-    }
-}
-
 /// One loaded build of a plug-in.
 pub struct Generation {
     manifest: Manifest,
     digest: String,
-    pre: Pre,
+    pre: InstancePre<StoreData>,
+    entry: Entry,
+    component: Option<Arc<[u8]>>,
+    tables: Arc<[String]>,
     engine: Arc<Engine>,
     config: Arc<BTreeMap<String, String>>,
     emit: Arc<[String]>,
@@ -146,8 +105,6 @@ pub struct Generation {
     is_long: AtomicBool,
     counted: OnceLock<Counted>,
     migration: Option<Migration>,
-    /// Of a saga: those that began with it end on it, wherever that is.
-    component: Option<Bytes>,
 }
 
 impl Generation {
@@ -158,6 +115,7 @@ impl Generation {
         for import in &imports {
             check_grant(import, &manifest)?;
         }
+        check_exports(&package::exports(bytes)?, &manifest)?;
         let component = engine
             .compiled(bytes)
             .map_err(|error| Error::Compile(format!("{error:#}")))?;
@@ -167,7 +125,7 @@ impl Generation {
             return Err(Error::NoMigration);
         }
         let mut linker = Linker::new(engine.wasmtime());
-        ConsumerPlugin::add_to_linker::<_, HasSelf<_>>(&mut linker, |data| data)
+        World::add_to_linker::<_, HasSelf<_>>(&mut linker, |data| data)
             .map_err(|error| Error::Link(format!("{error:#}")))?;
         if imports.iter().any(|import| wasi::has(import)) {
             wasi::link(&mut linker).map_err(|error| Error::Link(format!("{error:#}")))?;
@@ -184,10 +142,18 @@ impl Generation {
         let pre = linker
             .instantiate_pre(&component)
             .map_err(|error| Error::Link(format!("{error:#}")))?;
-        let pre = Pre::new(pre, &component, &manifest)?;
+        let entry = Entry::find(&pre, &manifest);
+        let entry = entry.map_err(|error| Error::Link(format!("{error:#}")))?;
+        let projection = manifest.projection.as_ref();
+        let keeps = projection.is_some() || manifest.saga.is_some();
         Ok(Self {
             digest: package::digest(bytes),
             pre,
+            entry,
+            component: keeps.then(|| bytes.into()),
+            tables: projection
+                .map_or_else(Vec::new, |projection| projection.tables.clone())
+                .into(),
             engine: Arc::clone(engine),
             config: Arc::new(manifest.config.clone()),
             emit: manifest.capabilities.emit.clone().into(),
@@ -198,10 +164,6 @@ impl Generation {
             is_long: AtomicBool::new(false),
             counted: OnceLock::new(),
             migration,
-            component: manifest
-                .saga
-                .is_some()
-                .then(|| Bytes::copy_from_slice(bytes)),
             manifest,
         })
     }
@@ -233,11 +195,6 @@ impl Generation {
         &self.digest
     }
 
-    /// The component, where it is a saga's.
-    pub fn component(&self) -> Option<&Bytes> {
-        self.component.as_ref()
-    }
-
     /// Instances in memory, in a call or waiting for one.
     pub fn instances(&self) -> usize {
         self.alive.load(Ordering::Relaxed)
@@ -261,8 +218,19 @@ impl Generation {
         self.migration.as_ref()
     }
 
-    pub(super) fn pre(&self) -> &Pre {
+    pub(super) fn pre(&self) -> &InstancePre<StoreData> {
         &self.pre
+    }
+
+    /// What of it handles an event.
+    pub(super) fn entry(&self) -> &Entry {
+        &self.entry
+    }
+
+    /// The bytes of a projection, whose build has to go on until the next one has caught up, and
+    /// of a saga, which ends on the build that it began with: over restarts too.
+    pub fn component(&self) -> Option<&Arc<[u8]>> {
+        self.component.as_ref()
     }
 
     pub(super) fn store(&self, deadline: Instant) -> Store<StoreData> {
@@ -281,6 +249,7 @@ impl Generation {
                 requests: Requests::new(self.http.clone(), deadline),
                 config: Arc::clone(&self.config),
                 emit: Arc::clone(&self.emit),
+                tables: Arc::clone(&self.tables),
                 labels: Arc::clone(&self.labels),
                 meter: Meter::new(self.manifest.limits.memory),
             },
@@ -331,21 +300,37 @@ pub fn check_grant(import: &str, manifest: &Manifest) -> Result<(), Error> {
             remedy: remedy.to_owned(),
         })
     };
-    if wasi::has(import) || (wasi::is_http(import) && !manifest.capabilities.http.is_empty()) {
-        return Ok(());
-    }
     if let Some(version) = contract::other_version(import) {
         return refused(&contract::remedy(version));
     }
-    let Some(interface) = import.strip_prefix("sluicegate:plugin/") else {
+    if manifest.projection.is_some() {
+        return match interface(import) {
+            Some("types" | "log" | "config" | "rows") => Ok(()),
+            Some(_) | None => refused(
+                "a projection may import log, config and rows and nothing else: what it makes of \
+                 the same events has to be the same each time",
+            ),
+        };
+    }
+    if wasi::has(import) || (wasi::is_http(import) && !manifest.capabilities.http.is_empty()) {
+        return Ok(());
+    }
+    let Some(interface) = interface(import) else {
         return refused(wasi::remedy(import));
     };
-    match interface.split('@').next().unwrap_or_default() {
+    match interface {
         "types" | "log" | "config" => Ok(()),
         "state" if manifest.capabilities.state => Ok(()),
         "state" => refused("the manifest needs `state = true` in [capabilities]"),
         "outbox" if !manifest.capabilities.emit.is_empty() => Ok(()),
         "outbox" => refused("the manifest needs `emit = [\"<subjects>\"]` in [capabilities]"),
+        "rows" => refused("the manifest needs a table [projection] that names its `tables`"),
         _ => refused("this host has no such interface"),
     }
+}
+
+/// The interface of the contract that a name has, without its version.
+fn interface(import: &str) -> Option<&str> {
+    let rest = import.strip_prefix("sluicegate:plugin/")?;
+    rest.split('@').next()
 }

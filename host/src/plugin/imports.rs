@@ -1,4 +1,5 @@
-//! Takes what a guest asks of the host, gives it: log, config, state, outbox.
+//! Takes what a guest asks of the host, gives it: log, config, state, outbox; for the rows of a
+//! projection see `rows`.
 
 use bytes::Bytes;
 use tracing::Level;
@@ -114,6 +115,6 @@ impl StoreData {
     }
 }
 
-fn limit(text: String) -> wasmtime::Error {
+pub(super) fn limit(text: String) -> wasmtime::Error {
     Abort::Limit(text).into()
 }

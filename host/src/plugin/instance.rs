@@ -7,11 +7,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 use wasmtime::Store;
 
-use super::bindings::ConsumerPlugin;
 use super::bindings::sluicegate::plugin::types;
-use super::convert;
 use super::cores::{Computed, Turn};
-use super::steps::{Answer, Asked, StepFuncs};
+use super::guest::Guest;
+use super::steps::{Answer, Asked};
 use super::store::{CallContext, Meter, NEXT_TICK, Staged, StoreData};
 use crate::event::Event;
 use crate::ledger::state::StateCache;
@@ -51,12 +50,6 @@ pub struct Instance {
     guest: Guest,
     calls: u32,
     _alive: Alive,
-}
-
-/// What of an instance can be called.
-pub(super) enum Guest {
-    Consumer(ConsumerPlugin),
-    Saga(StepFuncs),
 }
 
 /// Counts an instance for as long as it is in memory.
@@ -134,26 +127,17 @@ impl Instance {
         call: &Call,
         timeout: Duration,
     ) -> wasmtime::Result<Result<(), types::Failure>> {
-        let extensions = convert::extensions(&call.event);
-        let event = convert::event(&call.event, &extensions);
-        let Guest::Consumer(guest) = &self.guest else {
-            return Err(wasmtime::Error::msg("a saga is called by its steps"));
-        };
-        let consumer = guest.sluicegate_plugin_consumer();
-        consumer.call_handle(&mut self.store, event, delivery(call, timeout))
+        self.guest.handle(&mut self.store, call, timeout)
     }
 
-    /// Runs a step, or a compensation.
+    /// Runs a step of a saga, or a compensation.
     pub(super) fn step(
         &mut self,
         call: &Call,
         asked: &Asked<'_>,
         timeout: Duration,
     ) -> wasmtime::Result<Result<Answer, types::Failure>> {
-        let Guest::Saga(steps) = &self.guest else {
-            return Err(wasmtime::Error::msg("a consumer has no steps"));
-        };
-        steps.call(&mut self.store, asked, delivery(call, timeout))
+        self.guest.step(&mut self.store, call, (asked, timeout))
     }
 
     pub(super) fn end(&mut self) -> (Staged, usize) {
@@ -161,17 +145,5 @@ impl Instance {
         data.call = None;
         data.requests.end();
         (data.take_staged(), data.meter.used())
-    }
-}
-
-fn delivery(call: &Call, timeout: Duration) -> types::Delivery<'_> {
-    types::Delivery {
-        attempt: call.attempt,
-        idempotency_key: &call.idempotency_key,
-        partition_key: &call.key,
-        sequence: call.sequence,
-        deadline_ms: u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX),
-        is_replay: call.is_replay,
-        traceparent: Some(&call.traceparent),
     }
 }

@@ -43,7 +43,7 @@ impl Migrator {
     /// Runs the guest's start function: not on a runtime thread.
     pub fn new(generation: &Arc<Generation>) -> Result<Self, Failure> {
         let deadline = Instant::now() + generation.manifest().delivery.timeout;
-        let pre = generation.pre().instance_pre();
+        let pre = generation.pre();
         let (mut store, instance) = generation.started(deadline, |store| pre.instantiate(store))?;
         let misfit = |error: &dyn std::fmt::Display| Failure::Host(error.to_string());
         let Some(Migration(function)) = generation.migration() else {

@@ -17,7 +17,7 @@ use crate::contract::{self, HTTP, VERSION};
 pub const MANIFEST_SECTION: &str = "sluicegate:manifest";
 
 /// The interfaces that make a component a plug-in.
-const EXPORTED: [&str; 2] = ["consumer", "steps"];
+const EXPORTED: [&str; 3] = ["consumer", "projector", "steps"];
 const MAGIC: &[u8] = b"\0asm";
 const MODULE: [u8; 4] = [1, 0, 0, 0];
 const COMPONENT: [u8; 4] = [0x0d, 0, 1, 0];
@@ -27,9 +27,11 @@ const IMPORT_ID: u8 = 10;
 const EXPORT_ID: u8 = 11;
 const MODULE_EXPORT_ID: u8 = 7;
 
-/// What a plug-in exports, with the version that `wit/` has,
-const CONSUMER: &str = "sluicegate:plugin/consumer@0.1.0";
-/// or, where it is a saga.
+/// What a plug-in exports, with the version that `wit/` has.
+pub(super) const CONSUMER: &str = "sluicegate:plugin/consumer@0.1.0";
+/// What a projection exports instead,
+pub(super) const PROJECTOR: &str = "sluicegate:plugin/projector@0.1.0";
+/// and what a saga does.
 pub(super) const STEPS: &str = "sluicegate:plugin/steps@0.1.0";
 /// And what one exports beside it that carries its state over.
 pub(super) const MIGRATION: &str = "sluicegate:plugin/migration@0.1.0";
@@ -57,9 +59,9 @@ pub enum Error {
     CoreModule,
     /// A component of another world.
     #[error(
-        "the component exports neither {CONSUMER} nor {STEPS}, but {found}; build it against the \
-         world sluicegate:plugin/consumer-plugin or saga, or one of your own that exports the \
-         interface consumer, or steps"
+        "the component exports none of {CONSUMER}, {PROJECTOR} and {STEPS}, but {found}; build it \
+         against the world sluicegate:plugin/consumer-plugin, projection or saga, or one of your \
+         own that exports the same interface"
     )]
     NoConsumer {
         /// The names of its exports.
@@ -77,7 +79,7 @@ pub enum Error {
     #[error(
         "the module does not fit the world sluicegate:plugin/consumer-plugin: {0}; build it for \
          wasm32-unknown-unknown with the crate sluicegate-guest, one function in it marked \
-         #[consumer]"
+         #[consumer], or #[projection]"
     )]
     NotAPlugin(String),
     /// No manifest in the component.
@@ -174,11 +176,14 @@ fn world(core_module: &[u8]) -> Result<&'static str, Error> {
     for section in sections(core_module)? {
         if section.id == MODULE_EXPORT_ID {
             for export in ExportSectionReader::new(section.content)? {
-                let name = export?.name;
-                if name.starts_with(MIGRATION) {
+                let export = export?.name;
+                if export.starts_with(MIGRATION) {
                     return Ok("migrating-plugin");
                 }
-                if name.starts_with(STEPS) {
+                if export.starts_with(PROJECTOR) {
+                    return Ok("projection");
+                }
+                if export.starts_with(STEPS) {
                     return Ok("saga");
                 }
             }
@@ -282,7 +287,7 @@ pub fn imports(component: &[u8]) -> Result<Vec<String>, Error> {
 }
 
 /// The names of all that the component exports.
-fn exports(component: &[u8]) -> Result<Vec<String>, Error> {
+pub(super) fn exports(component: &[u8]) -> Result<Vec<String>, Error> {
     let mut names = Vec::new();
     for section in component_sections(component)? {
         if section.id == EXPORT_ID {

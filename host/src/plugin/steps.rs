@@ -114,13 +114,15 @@ type Stepped = (Result<AdvanceResult, types::Failure>,);
 type Compensated = (Result<Vec<u8>, types::Failure>,);
 
 impl Steps {
-    /// None where it does not export them.
-    pub(super) fn find(component: &Component) -> Option<Self> {
-        let interface = component.get_export_index(None, STEPS)?;
-        let find = |name| component.get_export_index(Some(&interface), name);
-        Some(Self {
-            step: find("step")?,
-            compensate: find("compensate")?,
+    /// Fails where it does not export them.
+    pub(super) fn find(component: &Component) -> wasmtime::Result<Self> {
+        let find = |name| {
+            let interface = component.get_export_index(None, STEPS)?;
+            component.get_export_index(Some(&interface), name)
+        };
+        Ok(Self {
+            step: find("step").ok_or_else(missing)?,
+            compensate: find("compensate").ok_or_else(missing)?,
         })
     }
 
@@ -130,7 +132,6 @@ impl Steps {
         store: &mut Store<StoreData>,
         instance: &Instance,
     ) -> wasmtime::Result<StepFuncs> {
-        let missing = || wasmtime::Error::msg(format!("the component has no functions of {STEPS}"));
         let step = instance.get_func(&mut *store, self.step);
         let compensate = instance.get_func(&mut *store, self.compensate);
         let funcs = StepFuncs {
@@ -144,6 +145,10 @@ impl Steps {
             .typed::<CompensateParams<'_>, Compensated>(&*store)?;
         Ok(funcs)
     }
+}
+
+fn missing() -> wasmtime::Error {
+    wasmtime::Error::msg(format!("the component has no functions of {STEPS}"))
 }
 
 type StepParams<'a> = (

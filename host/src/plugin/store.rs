@@ -151,6 +151,8 @@ pub struct StoreData {
     pub config: Arc<BTreeMap<String, String>>,
     /// Granted subjects for emitted events.
     pub emit: Arc<[String]>,
+    /// The tables of a projection.
+    pub tables: Arc<[String]>,
     /// What it is called in the log.
     pub labels: Arc<Labels>,
     /// Its memory and tables.

@@ -8,6 +8,7 @@ use async_nats::jetstream::stream::Stream;
 
 use super::{Error, Plan};
 use crate::broker::{LEDGER, open};
+use crate::ledger::position::Position;
 use crate::ledger::subject;
 use crate::ledger::waiting;
 use crate::manifest::subject::{concrete, is_subset};
@@ -77,13 +78,20 @@ pub async fn unread(context: &Context, plan: &Plan) -> Result<Unread, Error> {
     unread.silent = silent;
     let ledger = open(context, LEDGER).await?;
     let mut known: BTreeMap<String, (Vec<String>, u8)> = BTreeMap::new();
+    let mut projections = Vec::new();
     for entry in answers.into_iter().flat_map(|answer| answer.plugins) {
         let Some(limits) = entry.limits else { continue };
+        if let Some(projection) = entry.projection {
+            let building = projection.building.map_or(u64::MAX, |one| one.position);
+            let position = projection.current.position.min(building);
+            projections.push(Plugin::at(entry.plugin, &limits.subjects, position));
+            continue;
+        }
         let (subjects, partitions) = known.entry(entry.plugin).or_default();
         subjects.extend(limits.subjects);
         *partitions = limits.partitions.max(1);
     }
-    let mut plugins = Vec::new();
+    let mut plugins = projections;
     for (name, (subjects, partitions)) in known {
         plugins.push(Plugin::read(&ledger, name, &subjects, partitions).await?);
     }
@@ -116,16 +124,20 @@ impl Plugin {
         partitions: u8,
     ) -> Result<Self, Error> {
         let positions = Positions::read(ledger, &name, partitions).await?;
-        let slots: Vec<u8> = (0..SLOTS).collect();
-        let subjects = subjects
-            .iter()
-            .flat_map(|subject| concrete(subject, &slots))
-            .collect();
         Ok(Self {
+            subjects: all_slots(subjects),
             name,
-            subjects,
             positions,
         })
+    }
+
+    /// A projection, whose place its host knows.
+    fn at(name: String, subjects: &[String], position: u64) -> Self {
+        Self {
+            subjects: all_slots(subjects),
+            name,
+            positions: Positions(vec![Some(Position::at(position))]),
+        }
     }
 
     /// Whether it is through with what stands there, or is not concerned.
@@ -141,10 +153,17 @@ impl Plugin {
     }
 }
 
+fn all_slots(subjects: &[String]) -> Vec<String> {
+    let slots: Vec<u8> = (0..SLOTS).collect();
+    let subjects = subjects.iter();
+    subjects
+        .flat_map(|subject| concrete(subject, &slots))
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ledger::position::Position;
 
     fn plugin(subjects: &[&str], last: &[u64]) -> Plugin {
         Plugin {

@@ -36,6 +36,12 @@ pub enum Error {
         /// The plug-in.
         plugin: String,
     },
+    /// It takes events in the order of the store and no other.
+    #[error(
+        "{0} is a projection, whose rows are made of the events in their order; `sluice \
+         projections rebuild {0}` makes them anew from the beginning of the store"
+    )]
+    Projection(String),
     /// It is being swapped.
     #[error(
         "the hosts run builds of {0} that subscribe to different events; try again when all run \
@@ -73,6 +79,9 @@ fn agreed(answers: &[Answer], silent: &[String], plugin: &str) -> Result<Subscri
         let Some(entry) = answer.plugins.iter().find(|entry| entry.plugin == plugin) else {
             continue;
         };
+        if entry.projection.is_some() {
+            return Err(Error::Projection(name()));
+        }
         if entry.paused {
             return Err(Error::Paused(name()));
         }
