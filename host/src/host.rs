@@ -18,9 +18,8 @@ use self::deployed::Deployed;
 pub use self::error::Error;
 use self::own::Owning;
 use self::plugins::{News, Plugins};
-use self::start::{Found, check_writable, connect, look};
+use self::start::{Found, builds, check_writable, connect, look};
 use crate::admin::{self, Admin};
-use crate::builds::Builds;
 use crate::clock;
 use crate::config::{Config, LedgerMode, Server};
 use crate::cursor::Tail;
@@ -271,12 +270,7 @@ async fn work(
     let written = shared.tracker.spawn(written);
     let goodbye = shared.abort.child_token();
     let mut keeping = shared.tracker.spawn(keeper.run(goodbye.clone()));
-    let builds = Builds::new(
-        broker.context.clone(),
-        Arc::clone(&engine),
-        Arc::clone(&shared.config),
-        (shared.metrics.clone(), shared.tracker.clone()),
-    );
+    let builds = builds(shared, &broker, &engine);
     let mut deployed = Deployed::new(shared.clone(), broker.clone(), Arc::clone(&engine));
     let tail = Tail::default();
     shared.tracker.spawn(tail.clone().run(

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+mod conflict;
 pub(crate) mod document;
 mod environment;
 pub(crate) mod origin;
@@ -18,6 +19,7 @@ pub(crate) mod subject;
 mod tests;
 mod type_pattern;
 
+pub(crate) use conflict::{About, Conflict};
 use document::Document;
 use raw::{CapabilitiesWords, DeliveryWords, LimitsWords, RawManifest, RetryWords};
 use section::Section;
@@ -312,33 +314,6 @@ fn subscribe(section: Section<'_>, raw: &raw::RawSubscribe) -> Result<Subscribe,
             .unwrap_or_default(),
         filter: section.text("where", &raw.filter, "a CloudEvents SQL expression")?,
     })
-}
-
-/// Values that do not go together.
-pub(crate) struct Conflict {
-    pub(crate) about: About,
-    pub(crate) reason: String,
-}
-
-/// Which values.
-pub(crate) enum About {
-    Subjects,
-    Retry,
-    /// Of `on_exhausted`.
-    Blocking,
-    /// This key, beside `[saga]`.
-    Saga(&'static str),
-    /// A table and a key in it, which a projection cannot have.
-    Projection(&'static str),
-}
-
-impl Conflict {
-    fn of_saga(key: &'static str, reason: String) -> Self {
-        Self {
-            about: About::Saga(key),
-            reason,
-        }
-    }
 }
 
 impl Manifest {

@@ -6,6 +6,7 @@ use async_nats::ServerAddr;
 
 use super::{Error, Shared, WAIT_FIRST, chain, pause};
 use crate::broker::{self, Broker};
+use crate::builds::Builds;
 use crate::catalog::{Catalog, Change};
 use crate::config::Config;
 use crate::plugin::code_cache::CodeCache;
@@ -15,6 +16,16 @@ use crate::plugin::http::Outgoing;
 
 /// The engine, the folder, and what was found in it at the start.
 pub(super) type Found = (Arc<Engine>, Catalog, Vec<Change>);
+
+/// What sagas began with.
+pub(super) fn builds(shared: &Shared, broker: &Broker, engine: &Arc<Engine>) -> Builds {
+    Builds::new(
+        broker.context.clone(),
+        Arc::clone(engine),
+        Arc::clone(&shared.config),
+        (shared.metrics.clone(), shared.tracker.clone()),
+    )
+}
 
 /// Loads the plug-ins.
 pub(super) async fn look(shared: &Shared, compiler: Option<Compiler>) -> Result<Found, Error> {
