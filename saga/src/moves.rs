@@ -84,6 +84,15 @@ impl Saga {
         self.early.push(early);
     }
 
+    /// What [`Saga::keep`] was given last has no room after all: it is passed over.
+    pub fn keep_not(&mut self) {
+        self.early.pop();
+        if let Some(last) = self.timeline.last_mut() {
+            last.what = What::Passed;
+            last.text.push_str(": the saga keeps too much for it");
+        }
+    }
+
     fn own(&mut self, own: &Own, sequence: u64, keep: u64, now: u64) -> Due {
         let stale = Due::Nothing(Nothing::Stale, Vec::new());
         match own {

@@ -383,3 +383,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_early_event_without_room_is_passed_over_and_said_so() {
+    let (mut saga, _) = begun(Next::Step("second".to_owned()), &[]);
+    saga.due(&Trigger::Event(happened("paid", 2)), KEEP, 2);
+    saga.keep(early("paid", 2));
+    saga.keep_not();
+    assert_eq!(saga.early, []);
+    let last = saga.timeline.last().expect("entries");
+    assert_eq!((last.what, last.sequence), (What::Passed, Some(2)));
+}

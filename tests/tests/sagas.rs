@@ -303,6 +303,11 @@ fn a_person_cancels_one_and_has_a_compensation_run_again() -> Result<()> {
         let said = is(&stage.broker, &plan.key, "parked").await?;
         let why = said.get("why").and_then(Value::as_str).unwrap_or_default();
         ensure!(why.contains("the customer called"), "{said}");
+        let doctor = sluice_on(&stage.broker, &["doctor"]).await?.stdout;
+        ensure!(
+            doctor.contains("1 sagas of journey wait for a person"),
+            "{doctor}"
+        );
         let again = sluice_on(&stage.broker, &cancel).await?;
         again.refused(1, &["is parked", "only one that runs"])?;
         // It does not work the second time either, until it is told to.

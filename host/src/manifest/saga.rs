@@ -234,6 +234,10 @@ pub(super) fn conflict(manifest: &Manifest) -> Option<Conflict> {
         )
     } else if manifest.retry.on_exhausted == OnExhausted::BlockKey {
         ("on_exhausted", "found \"block-key\" beside [saga]; expected \"dead-letter\": a saga whose step fails is undone, and one whose compensation fails waits for a person".to_owned())
+    } else if manifest.delivery.ttl.is_some() {
+        ("ttl", "found one beside [saga]; expected none: an answer that expires leaves its saga waiting; say in the step how long it waits".to_owned())
+    } else if manifest.state_version != 1 {
+        ("state_version", "found one beside [saga]; expected none: sagas that run would not be found any more; set running = \"migrate\" in [saga] instead, and read both forms of what they keep".to_owned())
     } else if manifest.migrate_from.is_some() {
         ("migrate_from", "found one beside [saga]; set running = \"migrate\" in [saga] instead: the steps see the version that a saga began with".to_owned())
     } else {
@@ -313,6 +317,7 @@ mod tests {
             ("[delivery]\nordering = \"none\"\n", "ordering"),
             ("[capabilities]\nstate = true\n", "state"),
             ("[retry]\non_exhausted = \"block-key\"\n", "on_exhausted"),
+            ("[delivery]\nttl = \"1h\"\n", "ttl"),
         ] {
             let subjects = "[plugin]\nname = \"otc\"\nversion = \"1\"\n[subscribe]\n\
                             subjects = [\"d365.custom.*.business.*.*\"]\n";

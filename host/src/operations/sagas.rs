@@ -157,9 +157,9 @@ async fn known(context: &Context) -> Result<Vec<String>, Error> {
 pub async fn one(context: &Context, plugin: &str, key: &str) -> Result<Found, Error> {
     let query = state::Query {
         plugin: plugin.to_owned(),
+        key: Some(key.to_owned()),
         ..state::Query::default()
     };
-    // Of whichever state_version: a saga has one record.
     let rows = state(context, &query).await?;
     let (plugin, key) = (plugin.to_owned(), key.to_owned());
     let Some(row) = rows.into_iter().find(|row| row.key == key) else {

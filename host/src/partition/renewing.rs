@@ -72,6 +72,10 @@ impl Parts {
         finished: UnboundedSender<Finished>,
     ) -> Arc<Runners> {
         let (generation, canary) = &build;
+        if generation.manifest().saga.is_some() {
+            // Seen to before the first of them begins.
+            self.builds.keeps(generation);
+        }
         let manifest = generation.manifest();
         let digests = (manifest.version.as_str(), generation.digest());
         let journal = self.journal.writer(&self.name, digests, canary.is_some());

@@ -22,7 +22,7 @@ use super::generation::Generation;
 use super::instance::{Call, Instance};
 use super::state_version::in_ledger;
 use super::steps::{Answer, Asked, With};
-use super::store::{Staged, Timer};
+use super::store::{MAX_VALUE, Staged, Timer};
 use crate::clock;
 use crate::decode;
 use crate::encode;
@@ -31,6 +31,9 @@ use crate::ledger::state::StateCache;
 use crate::manifest::saga::{Belongs, Running, Saga as Words};
 
 pub use own::{OWN_TYPE, ask, read as read_own};
+
+/// Bytes of a record: what one message carries, with room for how the saga ends.
+const MAX_RECORD: usize = MAX_VALUE - (32 << 10);
 
 /// A saga under way in a call.
 struct Moving<'a> {
@@ -185,6 +188,9 @@ impl Moving<'_> {
             }
             Due::Nothing(Nothing::Keep, actions) => {
                 self.saga.keep(early(self.call));
+                if serde_json::to_vec(&self.saga).is_ok_and(|record| MAX_RECORD < record.len()) {
+                    self.saga.keep_not();
+                }
                 return self.changed(Returned::of(Ok(())), actions);
             }
             Due::Nothing(Nothing::Forget, _) => return self.forgotten(),
@@ -254,6 +260,18 @@ impl Moving<'_> {
                 return Returned::of(Err(Failure::Limit(error)));
             }
         };
+        // One that is told so has no step any more, and room for the words.
+        let allowed = match self.call.given_up {
+            None => MAX_RECORD,
+            Some(_) => MAX_VALUE,
+        };
+        if allowed < record.len() {
+            let size = record.len();
+            returned.result = Err(Failure::Limit(format!(
+                "the saga's record would have {size} bytes; {allowed} are allowed: keep less"
+            )));
+            return returned;
+        }
         let plugin = &self.generation.manifest().name;
         let staged = &mut returned.staged;
         for action in actions {

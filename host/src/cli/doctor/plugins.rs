@@ -1,15 +1,18 @@
 //! Takes what each host says of its plug-ins, finds those that do not run, or fall behind.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_nats::jetstream::Context;
 use async_nats::jetstream::consumer::DeliverPolicy;
+use sluicegate_saga::Status;
 
 use super::finding::About;
 use crate::broker::{EVENTS, read_all};
 use crate::cli::connect::stream;
 use crate::deployment::{self, Components, Wish};
 use crate::leases;
+use crate::operations::sagas::list;
 use crate::roster::{Answer, Entry};
 
 pub(super) async fn look(context: &Context, answers: &[Answer], about: &mut About<'_>) {
@@ -31,6 +34,7 @@ pub(super) async fn look(context: &Context, answers: &[Answer], about: &mut Abou
             }
         }
     }
+    parked(context, answers, about).await;
     match answers.iter().map(|one| one.plugins.len()).sum::<usize>() {
         0 if answers.is_empty() => {}
         0 => about.warn(
@@ -39,6 +43,34 @@ pub(super) async fn look(context: &Context, answers: &[Answer], about: &mut Abou
         ),
         all if all == count => about.ok(format!("{all} run, and are not behind")),
         _ => {}
+    }
+}
+
+/// Sagas that cannot be undone, and wait for a person.
+async fn parked(context: &Context, answers: &[Answer], about: &mut About<'_>) {
+    let entries = answers.iter().flat_map(|answer| &answer.plugins);
+    let plugins: BTreeSet<&str> = entries
+        .filter(|entry| entry.saga)
+        .map(|entry| entry.plugin.as_str())
+        .collect();
+    for plugin in plugins {
+        // That the ledger cannot be read is told elsewhere.
+        let Ok(parked) = list(context, Some(plugin), &[Status::Parked]).await else {
+            continue;
+        };
+        if let Some(newest) = parked.first() {
+            about.warn(
+                format!(
+                    "{} sagas of {plugin} wait for a person: what they did cannot be undone",
+                    parked.len()
+                ),
+                format!(
+                    "`sluice sagas show {plugin} {}` says why; mend that and `sluice sagas retry`, \
+                     or do it by hand and `--done-by-hand`",
+                    newest.key
+                ),
+            );
+        }
     }
 }
 
