@@ -150,7 +150,7 @@ fn what_cannot_be_run_in_bounds_is_refused_at_load_and_says_why() -> Result<()> 
             (
                 "nothing",
                 plain(that_imports("sluicegate:plugin/log@0.1.0"), "nothing")?,
-                "world",
+                "no sluicegate:plugin/consumer@0.1.0",
             ),
             ("other", plain(other, "other")?, "evil:thing/door"),
             ("many", plain(bomb(400_000, 1), "many")?, "functions"),
