@@ -156,7 +156,6 @@ impl Builds {
     async fn load(&self, plugin: &str, build: &Build) -> Result<Arc<Generation>, Error> {
         let components = Components::open(&self.0.context).await?;
         let bytes = components.get_for_sagas(&build.digest).await?;
-        // A build that was pinned or signed then is not asked for that again: it ran.
         let manifest = load::manifest_of_saga(&bytes, plugin, &self.0.config)?;
         load::check_secrets(&manifest, &self.0.config)?;
         let engine = Arc::clone(&self.0.engine);

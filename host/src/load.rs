@@ -70,11 +70,7 @@ pub fn open(file: &Path, config: &Config) -> Result<(Vec<u8>, Manifest), Error> 
 
 /// The manifest of a component from `place`, with the operator's words applied.
 pub fn manifest(bytes: &[u8], place: &str, config: &Config) -> Result<Manifest, Error> {
-    if config.trust.require_signature {
-        signature::check(bytes, &config.trust.keys)?;
-    }
-    let text = package::manifest_text(bytes)?;
-    let manifest = manifest::parse(&text, &format!("{place}:plugin.toml"))?;
+    let manifest = trusted(bytes, place, config)?;
     let words = config.overrides_for(&manifest.name);
     if let Some(pinned) = words.and_then(|words| words.digest.clone()) {
         let found = package::digest(bytes);
@@ -87,12 +83,19 @@ pub fn manifest(bytes: &[u8], place: &str, config: &Config) -> Result<Manifest, 
     Ok(manifest)
 }
 
-/// The manifest of a component that sagas began with, with the operator's words of today. Whether
-/// it may run was asked when it came.
+/// The manifest of a component that sagas began with, with the operator's words applied. It need not
+/// be the build that is pinned now; it has to be signed as that has.
 pub fn manifest_of_saga(bytes: &[u8], place: &str, config: &Config) -> Result<Manifest, Error> {
+    Ok(config.apply(trusted(bytes, place, config)?)?)
+}
+
+/// The author's words, where whoever signed them is trusted.
+fn trusted(bytes: &[u8], place: &str, config: &Config) -> Result<Manifest, Error> {
+    if config.trust.require_signature {
+        signature::check(bytes, &config.trust.keys)?;
+    }
     let text = package::manifest_text(bytes)?;
-    let manifest = manifest::parse(&text, &format!("{place}:plugin.toml"))?;
-    Ok(config.apply(manifest)?)
+    Ok(manifest::parse(&text, &format!("{place}:plugin.toml"))?)
 }
 
 /// What the manifest may say but this host does not do: refused, never ignored.

@@ -200,6 +200,30 @@ mod tests {
     }
 
     #[test]
+    fn what_a_saga_asks_of_itself_is_for_it_alone_and_comes_by_no_other_way() {
+        let saga = "[saga]\n[[saga.start]]\ntype = \"*\"\nkey = \"id\"\n";
+        let text = "[plugin]\nname = \"watch\"\nversion = \"1.0.0\"\n[subscribe]\n\
+                    subjects = [\"d365.dataverse.*.record.account.*\"]\n";
+        let of = |more: &str| {
+            let text = format!("{text}{more}");
+            crate::manifest::parse(&text, "plugin.toml").expect("a manifest")
+        };
+        let next = event("sluicegate.saga.next", &[]);
+        let deliver = Route::Deliver {
+            key: "1".to_owned(),
+        };
+        assert_eq!(route(&of(saga), "d365.saga.watch.3", &next), deliver);
+        assert_eq!(route(&of(saga), "d365.saga.other.3", &next), Route::Skip);
+        assert_eq!(route(&of(""), "d365.saga.watch.3", &next), Route::Skip);
+        assert_eq!(route(&of(saga), SUBJECT, &next), Route::Skip);
+        assert_eq!(addressee("d365.saga.watch.3"), Some("watch"));
+        assert_eq!(addressee(SUBJECT), None);
+        let share: Vec<u8> = (0..16).collect();
+        let read = subjects(&of(saga), &share);
+        assert!(read.contains(&"d365.saga.watch.*".to_owned()), "{read:?}");
+    }
+
+    #[test]
     fn the_consumer_reads_its_share_and_its_replays() {
         let share: Vec<u8> = (0..16).collect();
         assert_eq!(

@@ -27,12 +27,12 @@ impl Saga {
                 }
             }
             Trigger::Begin(happened) => {
-                // It has begun already. Of a record's edits most are of no interest, and kept they
-                // would take the room of answers.
+                // It has begun already. Of a record's edits most are of no interest: kept they would
+                // take the room of answers, and noted each would write the record anew.
                 let of_type = |wait: &Wait| matches(&wait.event_type, &happened.event_type);
-                match self.status == Status::Running && !self.waits.iter().any(of_type) {
-                    true => Due::Nothing(Nothing::Stale, Vec::new()),
-                    false => self.happened(happened, now),
+                match self.status == Status::Running && self.waits.iter().any(of_type) {
+                    true => self.happened(happened, now),
+                    false => Due::Nothing(Nothing::Stale, Vec::new()),
                 }
             }
             Trigger::Event(happened) => self.happened(happened, now),

@@ -385,6 +385,15 @@ proptest! {
 }
 
 #[test]
+fn what_begins_one_is_of_no_interest_when_it_has_ended() {
+    let (mut saga, _) = begun(Next::Done, &[]);
+    let was = saga.clone();
+    let due = saga.due(&Trigger::Begin(happened("won", 2)), KEEP, 2);
+    assert_eq!(due, Due::Nothing(Nothing::Stale, Vec::new()));
+    assert_eq!(saga, was);
+}
+
+#[test]
 fn an_early_event_without_room_is_passed_over_and_said_so() {
     let (mut saga, _) = begun(Next::Step("second".to_owned()), &[]);
     saga.due(&Trigger::Event(happened("paid", 2)), KEEP, 2);

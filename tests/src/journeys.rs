@@ -58,6 +58,16 @@ impl Plan {
         event("planned", &format!("{}-begins", self.key), &self.key, data)
     }
 
+    /// The same, when a person does what cannot be undone otherwise.
+    pub fn expected_by_hand(&self) -> Vec<Deed> {
+        let (mut deeds, _) = self.expected();
+        deeds.retain(|deed| matches!(deed, Deed::Did(_)));
+        let undone = (0..deeds.len()).rev();
+        let undone = undone.filter(|at| self.letters.as_bytes().get(*at) != Some(&b'P'));
+        deeds.extend(undone.map(Deed::Undid));
+        deeds
+    }
+
     /// Its first step fails.
     pub fn is_unable_to_begin(&self) -> bool {
         self.letters.to_ascii_lowercase().starts_with(['x', 'j'])

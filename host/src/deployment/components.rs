@@ -61,16 +61,19 @@ impl Components {
     /// [`Error::Store`].
     pub async fn put(&self, bytes: &[u8]) -> Result<String, Error> {
         let digest = package::digest(bytes);
-        match self.store.info(&digest).await {
-            Ok(info) if info.size == bytes.len() => return Ok(digest),
+        self.put_as(&digest, bytes).await?;
+        Ok(digest)
+    }
+
+    async fn put_as(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+        match self.store.info(name).await {
+            Ok(info) if info.size == bytes.len() => return Ok(()),
             Ok(_) => {}
             Err(error) if error.kind() == InfoErrorKind::NotFound => {}
             Err(error) => return Err(failed(error)),
         }
-        objects::put(&self.context, &self.store, &digest, bytes)
-            .await
-            .map_err(failed)?;
-        Ok(digest)
+        let put = objects::put(&self.context, &self.store, name, bytes).await;
+        put.map_err(failed)
     }
 
     /// Keeps a component for sagas that begin with it, unless it is kept already. It stays when
@@ -79,15 +82,7 @@ impl Components {
     /// # Errors
     /// [`Error::Store`].
     pub async fn keep_for_sagas(&self, bytes: &[u8]) -> Result<(), Error> {
-        let name = of_sagas(&package::digest(bytes));
-        match self.store.info(&name).await {
-            Ok(info) if info.size == bytes.len() => return Ok(()),
-            Ok(_) => {}
-            Err(error) if error.kind() == InfoErrorKind::NotFound => {}
-            Err(error) => return Err(failed(error)),
-        }
-        let put = objects::put(&self.context, &self.store, &name, bytes).await;
-        put.map_err(failed)
+        self.put_as(&of_sagas(&package::digest(bytes)), bytes).await
     }
 
     /// A component that was kept so.

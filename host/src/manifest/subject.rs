@@ -41,15 +41,15 @@ pub(crate) fn is_pattern(pattern: &str) -> bool {
     pattern == ">" || open.split('.').all(|token| token != ">" && is_token(token))
 }
 
-/// `d365.…`, and not the subjects that carry a replay to one plug-in.
+/// `d365.…`, and not the subjects that carry a replay, or what a saga asks of itself, to one plug-in.
 fn is_d365(pattern: &str) -> bool {
     is_pattern(pattern)
         && pattern
             .strip_prefix("d365.")
-            .is_some_and(|rest| rest.split('.').next() != Some("replay"))
+            .is_some_and(|rest| !matches!(rest.split('.').next(), Some("replay" | "saga")))
 }
 
-pub(super) const SUBSCRIPTION: &str = "a subject such as \"d365.dataverse.*.record.account.*\": it starts with d365. (not d365.replay.), has at most 7 tokens of which the 7th is a slot, with * for one token and > for the rest";
+pub(super) const SUBSCRIPTION: &str = "a subject such as \"d365.dataverse.*.record.account.*\": it starts with d365. (not d365.replay. or d365.saga.), has at most 7 tokens of which the 7th is a slot, with * for one token and > for the rest";
 
 /// Whether a plug-in may subscribe to this.
 pub(super) fn is_subscription(subject: &str) -> bool {
@@ -61,7 +61,7 @@ pub(super) fn is_subscription(subject: &str) -> bool {
             .is_none_or(|slot| is_wildcard(slot) || parse_slot(slot).is_some())
 }
 
-pub(super) const EMIT: &str = "a subject such as \"d365.custom.>\": it starts with d365. (not d365.replay.), has at most 6 tokens, since the host adds the slot, with * for one token and > for the rest";
+pub(super) const EMIT: &str = "a subject such as \"d365.custom.>\": it starts with d365. (not d365.replay. or d365.saga.), has at most 6 tokens, since the host adds the slot, with * for one token and > for the rest";
 
 /// Whether a plug-in may be granted this to emit to.
 pub(super) fn is_emit(subject: &str) -> bool {

@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn only_granted_plain_subjects_pass() {
-        let granted = ["d365.custom.>".to_owned(), "d365.replay.>".to_owned()];
+        let granted = ["d365.custom.>", "d365.replay.>", "d365.saga.>"].map(str::to_owned);
         assert!(check_subject("d365.custom.x.business.order.raised", &granted).is_ok());
         for subject in [
             "d365.dataverse.x.record.account.update",
@@ -197,6 +197,8 @@ mod tests {
             "d365.custom.*.business.order.raised",
             "d365.custom..business.order.raised",
             "d365.replay.credit-hold.business.order.raised",
+            "d365.saga.order-to-cash.3",
+            "d365.saga.order-to-cash.business.order.raised",
             "ledger.p.0.log.a.b",
             "d365.custom.x.business.order.rai\r\nsed",
             "d365.custom.x.business.order.rai sed",
