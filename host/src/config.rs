@@ -12,6 +12,7 @@ use crate::manifest::{self, Manifest};
 
 mod access;
 pub(crate) mod admin;
+pub mod bridge;
 mod events;
 mod gateway;
 mod nats;
@@ -24,6 +25,7 @@ mod secret;
 mod tests;
 mod trust;
 
+pub use bridge::Bridge;
 pub use events::{Events, StreamSource};
 pub use gateway::{Auth, Gateway, GatewaySource, GatewayTls, Place, SourceKind};
 pub use nats::{Nats, Server, Tls};
@@ -117,6 +119,8 @@ pub struct Config {
     pub secrets: BTreeMap<String, SecretUse>,
     /// Whose plug-ins are run.
     pub trust: Trust,
+    /// `[[bridge]]`: what is exchanged with other brokers.
+    pub bridges: Vec<Bridge>,
     /// `[plugin.<name>]`, by name; see [`Config::apply`].
     pub plugins: BTreeMap<String, Override>,
 }
@@ -310,6 +314,7 @@ impl Default for Config {
             http: Http::default(),
             secrets: BTreeMap::new(),
             trust: Trust::default(),
+            bridges: Vec::new(),
             plugins: BTreeMap::new(),
         }
     }

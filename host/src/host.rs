@@ -1,6 +1,5 @@
 //! Takes a config, gives a running host: wires the stages together.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,15 +17,14 @@ use self::deployed::Deployed;
 pub use self::error::Error;
 use self::own::Owning;
 use self::plugins::{News, Plugins};
-use self::start::{Found, builds, check_writable, connect, look};
+use self::start::{Found, bridges, builds, check_writable, connect, lease, look};
 use crate::admin::{self, Admin};
-use crate::clock;
 use crate::config::{Config, LedgerMode, Server};
 use crate::cursor::Tail;
 use crate::gateway::Gateway;
 use crate::health::Health;
 use crate::journal::Journal;
-use crate::leases::{Lease, Leases};
+use crate::leases::Leases;
 use crate::ledger::committer::Committer;
 use crate::metrics::Metrics;
 use crate::nats_server::NatsServer;
@@ -262,6 +260,7 @@ async fn work(
         shared.config.events.keep.clone(),
         shared.drain.clone(),
     ));
+    let bridges = bridges(shared);
     let writing = CancellationToken::new();
     let written = shared
         .journal
@@ -323,6 +322,7 @@ async fn work(
         }
     }
     let _ = adopting.await;
+    let _ = bridges.await;
     goodbye.cancel();
     let _ = keeping.await;
     writing.cancel();
@@ -332,19 +332,6 @@ async fn work(
 
 fn short_id(id: &str) -> &str {
     id.get(..8).unwrap_or(id)
-}
-
-/// What this host says of itself at first.
-fn lease(shared: &Shared) -> Lease {
-    Lease {
-        id: Uuid::from_bytes(shared.owner).simple().to_string(),
-        name: shared.config.host.name.clone(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        started: clock::rfc3339(clock::unix_millis()),
-        leaving: false,
-        plugins: BTreeMap::new(),
-        running: BTreeSet::new(),
-    }
 }
 
 fn ended_by_itself(task: &str, panicked: &JoinError) -> Error {

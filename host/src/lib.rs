@@ -31,6 +31,8 @@ pub mod held;
 
 pub mod contract;
 
+pub mod bridge;
+
 pub mod plugin;
 
 pub mod outcome;

@@ -261,7 +261,7 @@ pub fn parse(text: &str, origin: &str) -> Result<Manifest, Error> {
 }
 
 /// `ledger.<name>.…` and `dead.<name>.…` with these are not a plug-in's.
-const RESERVED: [&str; 3] = ["dead", "gateway", "out"];
+pub(crate) const RESERVED: [&str; 3] = ["dead", "gateway", "out"];
 
 fn identity(section: Section<'_>, raw: &raw::RawPlugin) -> Result<(String, String), Error> {
     const NAME: &str = "1 to 63 lower-case letters, digits and -";

@@ -14,6 +14,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+pub use self::bridge::BridgeMetrics;
 use self::declared::Declared;
 pub use self::delays::Delays;
 pub use self::gateway::{SourceCounts, SourceMetrics};
@@ -21,6 +22,7 @@ pub use self::latency::{Buckets, Latency};
 pub use self::plugin::{Age, Counted, Counts, PluginMetrics, Standing};
 pub use self::projection::ProjectionMetrics;
 
+mod bridge;
 mod declared;
 mod delays;
 mod gateway;
@@ -125,6 +127,7 @@ pub struct Metrics {
     stream_bytes: Family<Stream, Gauge>,
     stream_limit: Family<Stream, Gauge>,
     projections: projection::All,
+    bridges: bridge::All,
     /// Spans that the collector took.
     pub spans_exported: Counter,
     /// Spans that were recorded and never got there.
@@ -186,6 +189,12 @@ impl Default for Metrics {
             stream_messages: all.register("stream_messages", "Messages in a stream of the broker", Family::default()),
             stream_bytes: all.register_with_unit("stream_size", "What they take there", Unit::Bytes, Family::default()),
             stream_limit: all.register_with_unit("stream_limit", "What they may take; without a limit there is no such line", Unit::Bytes, Family::default()),
+            bridges: bridge::All {
+                stored: all.register("bridge_stored", "Messages that came in over a bridge and that the event store took", Family::default()),
+                repeated: all.register("bridge_repeated", "Messages that came in over a bridge and that the event store had already", Family::default()),
+                refused: all.register("bridge_refused", "Times that the event store did not take a message of a bridge, which is tried again", Family::default()),
+                connected: all.register("bridge_connected", "Whether a bridge in has a connection: 1 or 0", Family::default()),
+            },
             projections: projection::All {
                 position: all.register("projection_position", "Place in the event store up to which a projection has everything: of the version that answers, and of the one that is built", Family::default()),
                 behind: all.register("projection_lag_events", "Events in the store that a version of a projection has not taken in yet", Family::default()),
@@ -276,6 +285,11 @@ impl Metrics {
             plugin: plugin.to_owned(),
         };
         self.canaries_taken_back.get_or_create(&label).inc();
+    }
+
+    /// The metrics of one bridge in.
+    pub fn bridge(&self, name: &str) -> BridgeMetrics {
+        self.bridges.of(name, &self.dead_letters)
     }
 
     /// The metrics of one projection.

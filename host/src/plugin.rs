@@ -20,6 +20,7 @@ pub mod package;
 pub mod rows;
 pub mod runners;
 pub mod saga;
+mod sending;
 pub mod signature;
 pub mod state_version;
 mod steps;

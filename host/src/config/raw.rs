@@ -34,6 +34,8 @@ pub(super) struct RawConfig {
     #[serde(default)]
     pub(super) plugins: RawPlugins,
     #[serde(default)]
+    pub(super) bridge: Vec<Spanned<RawBridge>>,
+    #[serde(default)]
     pub(super) plugin: BTreeMap<String, Spanned<RawOverride>>,
 }
 
@@ -223,6 +225,30 @@ pub(super) struct RawHttp {
 pub(super) struct RawPlugins {
     pub(super) require_signature: Leaf,
     pub(super) trusted_keys: List,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawBridge {
+    pub(super) name: Leaf,
+    pub(super) direction: Leaf,
+    pub(super) environment: Leaf,
+    pub(super) format: Leaf,
+    pub(super) subjects: List,
+    pub(super) types: List,
+    pub(super) http: Option<Spanned<RawBridgeHttp>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawBridgeHttp {
+    pub(super) url: Leaf,
+    pub(super) secret: Leaf,
+    pub(super) mode: Leaf,
+    pub(super) batch_events: Leaf,
+    pub(super) batch_bytes: Leaf,
+    pub(super) linger: Leaf,
+    pub(super) origin: Leaf,
 }
 
 #[derive(Deserialize, Default)]

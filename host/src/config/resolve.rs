@@ -32,6 +32,7 @@ pub(super) fn config(
         document: &document,
         folder,
     };
+    let secrets = file.secrets(&raw.secret)?;
     Ok(Config {
         nats: file.nats(&raw.nats)?,
         host: file.host(&raw.host)?,
@@ -41,8 +42,9 @@ pub(super) fn config(
         admin: file.admin(&raw.admin)?,
         telemetry: file.telemetry(&raw.telemetry)?,
         http: file.http(&raw.http)?,
-        secrets: file.secrets(&raw.secret)?,
         trust: file.trust(&raw.plugins)?,
+        bridges: file.bridges(&raw.bridge, &secrets)?,
+        secrets,
         plugins: file.plugins(&raw.plugin)?,
     })
 }

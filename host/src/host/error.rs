@@ -1,6 +1,7 @@
 //! Takes why a host cannot run, gives it in words.
 
 use crate::broker;
+use crate::config;
 use crate::gateway;
 use crate::load;
 use crate::nats_server;
@@ -44,6 +45,9 @@ pub enum Error {
     /// No engine on this machine.
     #[error("the WebAssembly engine cannot be started: {0}")]
     Engine(String),
+    /// The operator's words do not fit a bridge.
+    #[error(transparent)]
+    Bridge(config::Error),
     /// Plug-ins' requests could trust nobody.
     #[error(transparent)]
     Trust(http::TrustError),

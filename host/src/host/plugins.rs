@@ -51,6 +51,12 @@ struct Running {
 impl Known {
     /// The build that is to run, and where it came from.
     fn wanted(&self) -> Option<(Arc<Generation>, String)> {
+        // What the file of the daemon says is not deployed over.
+        if let Some((bridge, _)) = &self.found
+            && bridge.is_bridge()
+        {
+            return self.found.clone();
+        }
         let ordered = self.ordered.as_ref().and_then(|order| order.build.clone());
         let ordered = ordered.map(|generation| (generation, DEPLOYED.to_owned()));
         ordered.or_else(|| self.found.clone())
@@ -100,7 +106,15 @@ impl Plugins {
                 let file = file.display().to_string();
                 health.accepted(&file);
                 let plugin = manifest.name.clone();
-                self.known.entry(plugin.clone()).or_default().found = Some((generation, file));
+                let known = self.known.entry(plugin.clone()).or_default();
+                let is_taken = |(found, _): &(Arc<Generation>, _)| found.is_bridge();
+                if known.found.as_ref().is_some_and(is_taken) {
+                    let error = format!(
+                        "its plug-in is called {plugin:?}, and so is a [[bridge]]; rename one"
+                    );
+                    return health.refused(file, error);
+                }
+                known.found = Some((generation, file));
                 self.settle(&plugin);
             }
             Change::Refused { file, error } => {

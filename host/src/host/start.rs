@@ -1,14 +1,21 @@
 //! Takes a config, gives what a host needs before it can work: folders, plug-ins, a broker.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_nats::ServerAddr;
+use tokio::task::JoinHandle;
+use uuid::Uuid;
 
 use super::{Error, Shared, WAIT_FIRST, chain, pause};
+use crate::bridge::{self, running};
 use crate::broker::{self, Broker};
 use crate::builds::Builds;
 use crate::catalog::{Catalog, Change};
+use crate::clock;
 use crate::config::Config;
+use crate::gateway::publisher::Publisher;
+use crate::leases::Lease;
 use crate::plugin::code_cache::CodeCache;
 use crate::plugin::compiler::Compiler;
 use crate::plugin::engine::Engine;
@@ -60,7 +67,30 @@ pub(super) async fn look(shared: &Shared, compiler: Option<Compiler>) -> Result<
         let folder = shared.config.host.plugins_dir.display();
         tracing::warn!(%folder, "no plug-in in the folder; one that is put there, or deployed, is taken up");
     }
+    let outgoing = engine.outgoing().map_err(Error::Trust)?;
+    let bridges = bridge::outward(&shared.config, outgoing, &shared.tracker);
+    let bridges = bridges.map_err(Error::Bridge)?.into_iter();
+    // First: a file whose plug-in has the name of one is told so.
+    let loaded = bridges.map(|generation| Change::Loaded {
+        file: bridge::PLACE.into(),
+        generation,
+    });
+    let found = loaded.chain(found).collect();
     Ok((engine, catalog, found))
+}
+
+/// Has the bridges in read, until the host stops and what they have read is settled.
+pub(super) fn bridges(shared: &Shared) -> JoinHandle<()> {
+    let publisher = Publisher::new(shared.broker.subscribe(), true);
+    let around = running::Surroundings {
+        metrics: shared.metrics.clone(),
+        health: shared.health.clone(),
+        tracker: shared.tracker.clone(),
+        drain: shared.drain.clone(),
+        abort: shared.abort.clone(),
+    };
+    let running = running::run(Arc::clone(&shared.config), publisher, around);
+    shared.tracker.spawn(running)
 }
 
 pub(super) fn check_writable(config: &Config) -> Result<(), Error> {
@@ -108,5 +138,18 @@ pub(super) async fn connect(
         if pause(&shared.drain, &mut wait).await.is_none() {
             return Ok(None);
         }
+    }
+}
+
+/// What this host says of itself at first.
+pub(super) fn lease(shared: &Shared) -> Lease {
+    Lease {
+        id: Uuid::from_bytes(shared.owner).simple().to_string(),
+        name: shared.config.host.name.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        started: clock::rfc3339(clock::unix_millis()),
+        leaving: false,
+        plugins: BTreeMap::new(),
+        running: BTreeSet::new(),
     }
 }

@@ -49,10 +49,10 @@ fn is_d365(pattern: &str) -> bool {
             .is_some_and(|rest| !matches!(rest.split('.').next(), Some("replay" | "saga")))
 }
 
-pub(super) const SUBSCRIPTION: &str = "a subject such as \"d365.dataverse.*.record.account.*\": it starts with d365. (not d365.replay. or d365.saga.), has at most 7 tokens of which the 7th is a slot, with * for one token and > for the rest";
+pub(crate) const SUBSCRIPTION: &str = "a subject such as \"d365.dataverse.*.record.account.*\": it starts with d365. (not d365.replay. or d365.saga.), has at most 7 tokens of which the 7th is a slot, with * for one token and > for the rest";
 
 /// Whether a plug-in may subscribe to this.
-pub(super) fn is_subscription(subject: &str) -> bool {
+pub(crate) fn is_subscription(subject: &str) -> bool {
     let tokens: Vec<&str> = subject.split('.').collect();
     is_d365(subject)
         && tokens.len() <= TOKENS

@@ -108,14 +108,18 @@ impl Generation {
             };
             (returned, None)
         };
+        let Some(linked) = self.linked() else {
+            return refused(no_guest());
+        };
         let mut turn = None;
         if self.is_long().load(Ordering::Relaxed) {
-            turn = self.cores().wait(deadline);
+            turn = linked.cores().wait(deadline);
             if turn.is_none() {
                 return refused(Failure::Timeout(timeout));
             }
         }
-        let mut instance = match self.instance(deadline) {
+        let found = linked.take_warm();
+        let mut instance = match found.map_or_else(|| self.start(deadline), Ok) {
             Ok(instance) => instance,
             Err(failure) => return refused(failure),
         };
@@ -126,7 +130,7 @@ impl Generation {
         self.is_long().store(was_long, Ordering::Relaxed);
         let ended = Instant::now();
         if !was_long {
-            self.cores().short(ended);
+            linked.cores().short(ended);
         }
         let (result, given) = match answer {
             Ok(Ok(given)) => (Ok(()), Some(given)),
@@ -149,7 +153,7 @@ impl Generation {
         let warm = self.manifest().limits.isolation == Isolation::Warm;
         if warm && !broken && !grown && instance.calls() < MAX_CALLS {
             instance.give_way();
-            self.put_back(instance);
+            linked.put_back(instance);
         }
         if 0 < staged.said.suppressed {
             tracing::warn!(
@@ -166,18 +170,12 @@ impl Generation {
         (returned, given)
     }
 
-    fn instance(&self, deadline: Instant) -> Result<Instance, Failure> {
-        match self.take_warm() {
-            Some(instance) => Ok(instance),
-            None => self.start(deadline),
-        }
-    }
-
     /// A new instance; its start function runs within the call's deadline.
     pub(super) fn start(&self, deadline: Instant) -> Result<Instance, Failure> {
+        let linked = self.linked().ok_or_else(no_guest)?;
         let (store, guest) = self.started(deadline, |store| {
-            let instance = self.pre().instantiate(&mut *store)?;
-            self.entry().of(store, &instance)
+            let instance = linked.pre().instantiate(&mut *store)?;
+            linked.entry().of(store, &instance)
         })?;
         Ok(Instance::new(store, guest, self.alive()))
     }
@@ -189,7 +187,7 @@ impl Generation {
         instantiate: impl FnOnce(&mut Store<StoreData>) -> wasmtime::Result<T>,
     ) -> Result<(Store<StoreData>, T), Failure> {
         let timeout = deadline.saturating_duration_since(Instant::now());
-        let mut store = self.store(deadline);
+        let mut store = self.linked().ok_or_else(no_guest)?.store(deadline);
         store.limiter(|data| &mut data.meter);
         store.epoch_deadline_callback(|mut store| Ok(store.data_mut().tick()));
         store.set_epoch_deadline(NEXT_TICK);
@@ -201,6 +199,11 @@ impl Generation {
             }
         }
     }
+}
+
+/// A bridge is not called: its runners hand the event to its sink.
+fn no_guest() -> Failure {
+    Failure::Host("a bridge has no component to call".to_owned())
 }
 
 fn guest_failure(failure: types::Failure) -> Failure {

@@ -91,7 +91,7 @@ impl Engine {
 
     /// What the operator says of outgoing requests; without a word the system's authorities are
     /// trusted, and there are no secrets.
-    pub(super) fn outgoing(&self) -> Result<&Outgoing, TrustError> {
+    pub(crate) fn outgoing(&self) -> Result<&Outgoing, TrustError> {
         if let Some(outgoing) = self.outgoing.get() {
             return Ok(outgoing);
         }

@@ -22,6 +22,7 @@ use super::migration::Migration;
 use super::package::{self, MIGRATION};
 use super::store::{Labels, Meter, Staged, StoreData};
 use super::wasi;
+use crate::bridge::sink::Sink;
 use crate::contract;
 use crate::manifest::Manifest;
 use crate::metrics::Counted;
@@ -91,9 +92,25 @@ pub enum Error {
 pub struct Generation {
     manifest: Manifest,
     digest: String,
+    work: Work,
+    component: Option<Arc<[u8]>>,
+    alive: Arc<AtomicUsize>,
+    is_long: AtomicBool,
+    counted: OnceLock<Counted>,
+}
+
+/// What does a plug-in's work.
+enum Work {
+    /// A component.
+    Guest(Box<Linked>),
+    /// The host itself: a bridge to another broker.
+    Sink(Arc<Sink>),
+}
+
+/// A component with everything that its instances are made of.
+pub(super) struct Linked {
     pre: InstancePre<StoreData>,
     entry: Entry,
-    component: Option<Arc<[u8]>>,
     tables: Arc<[String]>,
     engine: Arc<Engine>,
     config: Arc<BTreeMap<String, String>>,
@@ -101,10 +118,9 @@ pub struct Generation {
     labels: Arc<Labels>,
     http: Option<Arc<Http>>,
     idle: Mutex<Vec<Instance>>,
-    alive: Arc<AtomicUsize>,
-    is_long: AtomicBool,
-    counted: OnceLock<Counted>,
     migration: Option<Migration>,
+    state_version: u16,
+    memory: usize,
 }
 
 impl Generation {
@@ -146,11 +162,9 @@ impl Generation {
         let entry = entry.map_err(|error| Error::Link(format!("{error:#}")))?;
         let projection = manifest.projection.as_ref();
         let keeps = projection.is_some() || manifest.saga.is_some();
-        Ok(Self {
-            digest: package::digest(bytes),
+        let linked = Linked {
             pre,
             entry,
-            component: keeps.then(|| bytes.into()),
             tables: projection
                 .map_or_else(Vec::new, |projection| projection.tables.clone())
                 .into(),
@@ -160,12 +174,32 @@ impl Generation {
             labels,
             http,
             idle: Mutex::default(),
+            migration,
+            state_version: manifest.state_version,
+            memory: manifest.limits.memory,
+        };
+        Ok(Self {
+            digest: package::digest(bytes),
+            work: Work::Guest(Box::new(linked)),
+            component: keeps.then(|| bytes.into()),
             alive: Arc::default(),
             is_long: AtomicBool::new(false),
             counted: OnceLock::new(),
-            migration,
             manifest,
         })
+    }
+
+    /// One whose work the host does itself. `digest` tells one target from another.
+    pub fn native(manifest: Manifest, digest: String, sink: Sink) -> Self {
+        Self {
+            manifest,
+            digest,
+            work: Work::Sink(Arc::new(sink)),
+            component: None,
+            alive: Arc::default(),
+            is_long: AtomicBool::new(false),
+            counted: OnceLock::new(),
+        }
     }
 
     /// Makes an instance, so that the first call finds one, and what cannot start is found
@@ -175,7 +209,9 @@ impl Generation {
         let deadline = Instant::now() + self.manifest.delivery.timeout;
         let started = self.start(deadline);
         let instance = started.map_err(|failure| Error::Start(failure.to_string()))?;
-        self.put_back(instance);
+        if let Some(linked) = self.linked() {
+            linked.put_back(instance);
+        }
         Ok(())
     }
 
@@ -204,14 +240,43 @@ impl Generation {
         &self.alive
     }
 
-    /// What it computes on.
-    pub(super) fn cores(&self) -> &Arc<Cores> {
-        self.engine.cores()
-    }
-
     /// Whether its last call was a long one, and so is the next, most likely.
     pub(super) fn is_long(&self) -> &AtomicBool {
         &self.is_long
+    }
+
+    /// Whether the host does its work itself.
+    pub fn is_bridge(&self) -> bool {
+        self.sink().is_some()
+    }
+
+    /// Where its events go, of a bridge.
+    pub(super) fn sink(&self) -> Option<&Arc<Sink>> {
+        match &self.work {
+            Work::Sink(sink) => Some(sink),
+            Work::Guest(_) => None,
+        }
+    }
+
+    /// The component; a bridge has none.
+    pub(super) fn linked(&self) -> Option<&Linked> {
+        match &self.work {
+            Work::Guest(linked) => Some(linked),
+            Work::Sink(_) => None,
+        }
+    }
+
+    /// The bytes of a projection, whose build has to go on until the next one has caught up, and
+    /// of a saga, which ends on the build that it began with: over restarts too.
+    pub fn component(&self) -> Option<&Arc<[u8]>> {
+        self.component.as_ref()
+    }
+}
+
+impl Linked {
+    /// What it computes on.
+    pub(super) fn cores(&self) -> &Arc<Cores> {
+        self.engine.cores()
     }
 
     pub(super) fn migration(&self) -> Option<&Migration> {
@@ -227,12 +292,6 @@ impl Generation {
         &self.entry
     }
 
-    /// The bytes of a projection, whose build has to go on until the next one has caught up, and
-    /// of a saga, which ends on the build that it began with: over restarts too.
-    pub fn component(&self) -> Option<&Arc<[u8]>> {
-        self.component.as_ref()
-    }
-
     pub(super) fn store(&self, deadline: Instant) -> Store<StoreData> {
         Store::new(
             self.engine.wasmtime(),
@@ -245,13 +304,13 @@ impl Generation {
                 staged: Staged::default(),
                 lines: Arc::new(Lines::new(Arc::clone(&self.labels))),
                 wasi: None,
-                state_version: self.manifest.state_version,
+                state_version: self.state_version,
                 requests: Requests::new(self.http.clone(), deadline),
                 config: Arc::clone(&self.config),
                 emit: Arc::clone(&self.emit),
                 tables: Arc::clone(&self.tables),
                 labels: Arc::clone(&self.labels),
-                meter: Meter::new(self.manifest.limits.memory),
+                meter: Meter::new(self.memory),
             },
         )
     }

@@ -8,6 +8,7 @@ mod bounded;
 mod client;
 mod credential;
 mod kept;
+pub mod posting;
 mod traced;
 
 use std::collections::BTreeMap;

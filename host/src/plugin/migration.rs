@@ -43,12 +43,13 @@ impl Migrator {
     /// Runs the guest's start function: not on a runtime thread.
     pub fn new(generation: &Arc<Generation>) -> Result<Self, Failure> {
         let deadline = Instant::now() + generation.manifest().delivery.timeout;
-        let pre = generation.pre();
-        let (mut store, instance) = generation.started(deadline, |store| pre.instantiate(store))?;
         let misfit = |error: &dyn std::fmt::Display| Failure::Host(error.to_string());
-        let Some(Migration(function)) = generation.migration() else {
+        let linked = generation.linked();
+        let function = linked.and_then(|linked| Some((linked.pre(), linked.migration()?)));
+        let Some((pre, Migration(function))) = function else {
             return Err(misfit(&Error::NoMigration));
         };
+        let (mut store, instance) = generation.started(deadline, |store| pre.instantiate(store))?;
         // What is carried over is a matter between the two versions.
         store.data_mut().requests = Requests::new(None, deadline);
         let function = instance.get_func(&mut store, function);

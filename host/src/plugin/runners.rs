@@ -57,7 +57,7 @@ pub struct Job {
 
 /// What is told of a call: what it said, and subject and id of what it emitted.
 #[derive(Debug, Default)]
-struct Told {
+pub(super) struct Told {
     lines: Vec<(u8, String)>,
     emitted: Vec<(String, String)>,
 }
@@ -105,13 +105,13 @@ struct Queue {
 
 /// The queue of one partition and the runners that work on it.
 pub struct Runners {
-    generation: Arc<Generation>,
+    pub(super) generation: Arc<Generation>,
     canary: Option<Arc<Canary>>,
     journal: journal::Writer,
-    ledger: Arc<Ledger>,
+    pub(super) ledger: Arc<Ledger>,
     builds: Builds,
-    metrics: PluginMetrics,
-    traces: Traces,
+    pub(super) metrics: PluginMetrics,
+    pub(super) traces: Traces,
     queue: Mutex<Queue>,
     max_running: usize,
     finished: UnboundedSender<Finished>,
@@ -148,6 +148,11 @@ impl Runners {
 
     /// Puts a delivery in the queue, and starts another runner when there is a place.
     pub fn submit(self: &Arc<Self>, job: Job) {
+        if let Some(sink) = self.generation.sink() {
+            let handing_over = Arc::clone(self).hand_over(Arc::clone(sink), job);
+            self.tracker.spawn(handing_over);
+            return;
+        }
         let mut queue = self.queue.lock();
         queue.jobs.push_back(job);
         // A runner that has nothing to do ends, so those that are running are busy.
@@ -175,8 +180,7 @@ impl Runners {
                     }
                 }
             };
-            let ticket = job.ticket;
-            let (started, began) = (Instant::now(), clock::unix_millis());
+            let began = (Instant::now(), clock::unix_millis());
             let mut told = Told::default();
             traced::begin(&self.traces, &mut job.call, self.build());
             // A defect of the host's must not leave the lane waiting for ever.
@@ -184,27 +188,38 @@ impl Runners {
                 .unwrap_or_else(|_| Outcome::Again {
                     error: "the host panicked around the call".to_owned(),
                 });
-            traced::end(&job.call.span, &outcome);
-            if tracing::enabled!(target: TOLD, tracing::Level::DEBUG) {
-                self.tell(&job, &outcome, started);
-            }
-            if self.journal.wants(&outcome) {
-                self.write_down(&job, &outcome, told, (began, started.elapsed()));
-            }
-            // Nobody listens any more when the partition was given up; then nothing of
-            // this may count, and nothing does.
-            let _ = self.finished.send(Finished {
-                ticket,
-                outcome,
-                generation: Arc::clone(&self.generation),
-                canary: self.canary.clone(),
-                span: std::mem::take(&mut job.call.span),
-            });
+            self.conclude(job, outcome, told, began);
         }
     }
 
+    /// The attempt is over: it is told of, and the partition goes on with what became of it.
+    pub(super) fn conclude(
+        &self,
+        mut job: Job,
+        outcome: Outcome,
+        told: Told,
+        (started, began): (Instant, u64),
+    ) {
+        traced::end(&job.call.span, &outcome);
+        if tracing::enabled!(target: TOLD, tracing::Level::DEBUG) {
+            self.tell(&job, &outcome, started);
+        }
+        if self.journal.wants(&outcome) {
+            self.write_down(&job, &outcome, told, (began, started.elapsed()));
+        }
+        // Nobody listens any more when the partition was given up; then nothing of
+        // this may count, and nothing does.
+        let _ = self.finished.send(Finished {
+            ticket: job.ticket,
+            outcome,
+            generation: Arc::clone(&self.generation),
+            canary: self.canary.clone(),
+            span: std::mem::take(&mut job.call.span),
+        });
+    }
+
     /// The build, and whether it is on trial.
-    fn build(&self) -> (&Generation, bool) {
+    pub(super) fn build(&self) -> (&Generation, bool) {
         (&self.generation, self.canary.is_some())
     }
 

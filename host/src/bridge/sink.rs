@@ -1,0 +1,41 @@
+//! Takes an event, gives the word of a bridge's target that it has it.
+
+use std::time::Duration;
+
+use tokio_util::task::TaskTracker;
+
+use super::http::Posts;
+use crate::config::bridge::{Bridge, Peer};
+use crate::plugin::call::Failure;
+use crate::plugin::http::Outgoing;
+use crate::plugin::instance::Call;
+
+/// Where the events of a bridge go.
+pub enum Sink {
+    /// Whoever takes CloudEvents over HTTP.
+    Http(Posts),
+}
+
+impl Sink {
+    /// Opens no connection yet. `timeout` is what one event may take.
+    pub fn open(
+        bridge: &Bridge,
+        outgoing: &Outgoing,
+        (timeout, tracker): (Duration, &TaskTracker),
+    ) -> Self {
+        match &bridge.peer {
+            Peer::Http(http) => Self::Http(Posts::new(http, outgoing, timeout, tracker)),
+        }
+    }
+
+    /// Hands one event over. Many are on their way at a time, those of one key one after another.
+    ///
+    /// # Errors
+    /// [`Failure::Reject`] for what the target will never take, [`Failure::Retry`] for anything
+    /// else.
+    pub async fn send(&self, call: &Call) -> Result<(), Failure> {
+        match self {
+            Self::Http(posts) => posts.send(call).await,
+        }
+    }
+}

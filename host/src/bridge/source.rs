@@ -1,0 +1,26 @@
+//! Takes what stands in another broker, gives it to an intake, and settles it there when that has it.
+
+use tokio_util::sync::CancellationToken;
+
+use super::intake::Intake;
+use crate::config::bridge::{Bridge, Peer};
+
+/// Where the events of a bridge come from.
+pub enum Source {}
+
+impl Source {
+    /// Opens no connection yet. None where nothing comes from that kind.
+    pub fn open(bridge: &Bridge) -> Option<Self> {
+        match &bridge.peer {
+            Peer::Http(_) => None,
+        }
+    }
+
+    /// Reads until `stop`; then what was handed over is waited for and settled.
+    ///
+    /// # Errors
+    /// Why it cannot go on. Whoever runs it begins anew after a while.
+    pub async fn run(&self, _: &Intake, _: CancellationToken) -> Result<(), String> {
+        match *self {}
+    }
+}
