@@ -181,7 +181,9 @@ impl Subject {
     /// | `d365.dataverse.<t>.<a>`, `d365.fno.<t>.<a>` | `record`, t, a |
     /// | `d365.fno.<n>` | `business`, n, `raised` |
     /// | `d365.custom.<n>.<a>` | `business`, n, a |
-    /// | from Event Grid: `<n>.<a>`, split at the last dot | `system` if it begins with `Microsoft.`, else `custom`; n, a |
+    /// | `d365.system.<n>`, `d365.system.<n>.<a>` | `system`, n, `raised` or a |
+    /// | `Microsoft.<n>.<a>`, from Event Grid or as a CloudEvent | `system`, split at the last dot |
+    /// | another one from Event Grid: `<n>.<a>`, split at the last dot | `custom`, n, a |
     /// | from Event Grid, no dot: `<n>` | `custom`, n, `raised` |
     /// | any other | `custom`, the whole type, `raised` |
     ///
@@ -200,11 +202,17 @@ impl Subject {
             (_, &["d365", "dataverse" | "fno", name, action]) => (Kind::Record, name, action),
             (_, &["d365", "fno", name]) => (Kind::Business, name, RAISED),
             (_, &["d365", "custom", name, action]) => (Kind::Business, name, action),
-            (Origin::EventGrid, _) => {
-                let system = event_type.starts_with("Microsoft.");
-                let kind = if system { Kind::System } else { Kind::Custom };
-                let (name, action) = event_type.rsplit_once('.').unwrap_or((event_type, RAISED));
-                (kind, name, action)
+            (_, &["d365", "system", name]) => (Kind::System, name, RAISED),
+            (_, &["d365", "system", name, action]) => (Kind::System, name, action),
+            (Origin::EventGrid | Origin::Custom, _) => {
+                let is_system = event_type.starts_with("Microsoft.");
+                match event_type.rsplit_once('.') {
+                    Some((name, action)) if is_system => (Kind::System, name, action),
+                    Some((name, action)) if origin == Origin::EventGrid => {
+                        (Kind::Custom, name, action)
+                    }
+                    Some(_) | None => (Kind::Custom, event_type, RAISED),
+                }
             }
             _ => (Kind::Custom, event_type, RAISED),
         };

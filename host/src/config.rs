@@ -225,6 +225,8 @@ pub struct Telemetry {
     pub otlp: Option<String>,
     /// The share of traces that are exported, 0 to 1, where no sender has decided.
     pub sample: f64,
+    /// Whether the host's own life is told as events.
+    pub events: bool,
     /// Which attempts are written down.
     pub journal: JournalMode,
     /// Bytes of the stream that they are written down in; the oldest go first.
@@ -292,6 +294,7 @@ impl Default for Telemetry {
         Self {
             log: LogFormat::Text,
             otlp: None,
+            events: true,
             journal: JournalMode::All,
             journal_max_bytes: 256 << 20,
             sample: 1.0,

@@ -17,7 +17,7 @@ use self::deployed::Deployed;
 pub use self::error::Error;
 use self::own::Owning;
 use self::plugins::{News, Plugins};
-use self::start::{Found, bridges, builds, check_writable, connect, lease, look};
+use self::start::{Found, bridges, builds, check_writable, connect, lease, look, relaying};
 use crate::admin::{self, Admin};
 use crate::config::{Config, LedgerMode, Server};
 use crate::cursor::Tail;
@@ -261,6 +261,7 @@ async fn work(
         shared.drain.clone(),
     ));
     let bridges = bridges(shared);
+    relaying(shared, broker.context.clone());
     let writing = CancellationToken::new();
     let written = shared
         .journal

@@ -70,6 +70,8 @@ pub mod rollout;
 
 pub mod projections;
 
+pub mod relaying;
+
 pub mod roster;
 
 pub mod manifest;

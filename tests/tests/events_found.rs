@@ -188,11 +188,11 @@ fn an_index_that_was_cut_changed_or_killed_is_made_again() -> Result<()> {
 }
 
 #[test]
-fn one_of_a_million_events_is_found_within_a_second() -> Result<()> {
+fn one_of_ten_million_events_is_found_within_seconds() -> Result<()> {
     if !environment::long() {
         return Ok(());
     }
-    const MANY: u64 = 1_000_000;
+    const MANY: u64 = 10_000_000;
     const AT_ONCE: u64 = 10_000;
     within(3_600, async {
         let broker = Broker::start().await?;
@@ -219,7 +219,7 @@ fn one_of_a_million_events_is_found_within_a_second() -> Result<()> {
                 tokio::task::yield_now().await;
             }
         }
-        until("all to be stored", 600, async || {
+        until("all to be stored", 1_200, async || {
             let events = stage.jetstream.get_stream("EVENTS").await?;
             let stored = events.cached_info().state.messages;
             ensure!(stored == MANY, "{stored} of {MANY}");
@@ -232,9 +232,9 @@ fn one_of_a_million_events_is_found_within_a_second() -> Result<()> {
         for (name, conditions) in [
             ("index made and an old id found", ["--id", "e17"]),
             ("an old id", ["--id", "e17"]),
-            ("a new id", ["--id", "e999901"]),
+            ("a new id", ["--id", "e9999901"]),
             ("no such id", ["--id", "nobody"]),
-            ("a correlation", ["--correlation", "e500000"]),
+            ("a correlation", ["--correlation", "e5000000"]),
             ("50 of a key", ["--key", "k17"]),
             ("50 of a type", ["--type", "d365.custom.thing3.update"]),
         ] {

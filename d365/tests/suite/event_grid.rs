@@ -327,6 +327,26 @@ fn the_subject_of_a_type() {
             "d365.fno.x.update",
             "d365.eventgrid.e_u.record.x.update",
         ),
+        (
+            Origin::Custom,
+            "Microsoft.Entra.SignIn.Failed",
+            "d365.custom.e_u.system.microsoft_entra_signin.failed",
+        ),
+        (
+            Origin::Custom,
+            "Contoso.Order.Placed",
+            "d365.custom.e_u.custom.contoso_order_placed.raised",
+        ),
+        (
+            Origin::Custom,
+            "d365.system.dead-letter",
+            "d365.custom.e_u.system.dead-letter.raised",
+        ),
+        (
+            Origin::Custom,
+            "d365.system.sign-in.failed",
+            "d365.custom.e_u.system.sign-in.failed",
+        ),
         (Origin::EventGrid, ".", "d365.eventgrid.e_u.custom._._"),
         (Origin::Custom, "", "d365.custom.e_u.custom._.raised"),
     ] {

@@ -208,6 +208,7 @@ pub(super) struct RawUser {
 pub(super) struct RawTelemetry {
     pub(super) log: Leaf,
     pub(super) otlp: Leaf,
+    pub(super) events: Leaf,
     pub(super) journal: Leaf,
     pub(super) journal_max_bytes: Leaf,
     pub(super) sample: Leaf,

@@ -276,6 +276,9 @@ impl File<'_> {
         Ok(Telemetry {
             log: log.unwrap_or(default.log),
             otlp,
+            events: section
+                .switch("events", &raw.events)?
+                .unwrap_or(default.events),
             journal: section
                 .choice("journal", &raw.journal, &modes)?
                 .unwrap_or(default.journal),

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::*;
 
+mod bridges;
 mod documented;
 mod overrides;
 
@@ -46,7 +47,7 @@ fn errors_name_file_line_key_found_and_allowed() {
         ),
         (
             "[ledgers]\nmode = \"on\"",
-            "sluice.toml:1: unknown key \"ledgers\" at the top level; allowed: nats, host, events, ledger, gateway, admin, telemetry, http, secret, plugins, plugin",
+            "sluice.toml:1: unknown key \"ledgers\" at the top level; allowed: nats, host, events, ledger, gateway, admin, telemetry, http, secret, plugins, bridge, plugin",
         ),
         (
             "[host]\nname = \"${MISSING}\"",

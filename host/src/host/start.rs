@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_nats::ServerAddr;
+use async_nats::jetstream::Context;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
@@ -20,6 +21,7 @@ use crate::plugin::code_cache::CodeCache;
 use crate::plugin::compiler::Compiler;
 use crate::plugin::engine::Engine;
 use crate::plugin::http::Outgoing;
+use crate::relaying;
 
 /// The engine, the folder, and what was found in it at the start.
 pub(super) type Found = (Arc<Engine>, Catalog, Vec<Change>);
@@ -77,6 +79,17 @@ pub(super) async fn look(shared: &Shared, compiler: Option<Compiler>) -> Result<
     });
     let found = loaded.chain(found).collect();
     Ok((engine, catalog, found))
+}
+
+/// Has the host's own life told as events, where that is wanted.
+pub(super) fn relaying(shared: &Shared, context: Context) {
+    if shared.config.telemetry.events {
+        let publisher = Publisher::new(shared.broker.subscribe(), true);
+        let host = shared.config.host.name.clone();
+        let stop = shared.drain.clone();
+        let relaying = relaying::run(context, publisher, host, stop);
+        shared.tracker.spawn(relaying);
+    }
 }
 
 /// Has the bridges in read, until the host stops and what they have read is settled.

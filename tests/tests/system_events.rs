@@ -1,0 +1,169 @@
+//! Promise: what happens to the host is an event, once, that plug-ins can react to, and never a chain without end.
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use sluicegate_tests::component::with_words;
+use sluicegate_tests::events::{publish, spread};
+use sluicegate_tests::outputs::{Stored, stored, wait_dead_letters};
+use sluicegate_tests::sluice::sluice_on;
+use sluicegate_tests::{Broker, Setup, Source, Stage, environment, until, within};
+
+const LETTERS: &str = "d365.custom.*.system.dead-letter.raised.*";
+
+async fn wait_told(stage: &Stage, filter: &str, count: usize) -> Result<Vec<Stored>> {
+    let told = async || stored(&stage.jetstream, "EVENTS", filter).await;
+    until(&format!("{count} at {filter}"), 30, async || {
+        let found = told().await?.len();
+        ensure!(found == count, "{found} are there");
+        Ok(())
+    })
+    .await?;
+    told().await
+}
+
+fn data(event: &Stored) -> Result<Value> {
+    Ok(serde_json::from_slice(&event.body)?)
+}
+
+#[test]
+fn a_dead_letter_is_told_once_and_plug_ins_hear_of_it() -> Result<()> {
+    within(120, async {
+        let broker = Broker::start().await?;
+        let listens = with_words(
+            &std::fs::read(environment::guest("emit_one")?)?,
+            &[(
+                "subjects = [\"d365.custom.test.record.*.*\"]",
+                "subjects = [\"d365.custom.*.system.dead-letter.raised\"]",
+            )],
+        )?;
+        let setup = Setup::new(broker.url())
+            .telemetry("events = true")
+            .guest("reject")?
+            .file("listens.wasm", listens);
+        let mut stage = Stage::of(broker, setup).await?;
+        let inputs = spread(3, 3);
+        publish(&stage.jetstream, &inputs).await?;
+        let told = wait_told(&stage, LETTERS, 3).await?;
+        let mut ids: Vec<String> = Vec::new();
+        for event in &told {
+            ensure!(event.attribute("type")? == "d365.system.dead-letter");
+            ensure!(event.attribute("subject")? == "reject");
+            let data = data(event)?;
+            ensure!(data.get("plugin") == Some(&json!("reject")), "{data}");
+            ensure!(data.get("reason") == Some(&json!("rejected")), "{data}");
+            let id = data.pointer("/event/id").and_then(Value::as_str);
+            ids.push(id.context("no id of the event")?.to_owned());
+        }
+        ids.sort();
+        let mut expected: Vec<String> = inputs.iter().map(|input| input.id.clone()).collect();
+        expected.sort();
+        ensure!(ids == expected, "{ids:?}");
+        stage.host.settled("emit-one", 30).await?;
+        let done = stage.host.metrics().await?.outcomes("emit-one", "done")?;
+        ensure!(done == 3.0, "the listener was called {done} times");
+        // Neither a start nor a crash tells of them anew.
+        stage.host.kill9();
+        stage.host.start().await?;
+        publish(
+            &stage.jetstream,
+            &[sluicegate_tests::Input::new("later", "k", 0)],
+        )
+        .await?;
+        wait_told(&stage, LETTERS, 4).await?;
+        Ok(())
+    })
+}
+
+#[test]
+fn who_fails_on_system_events_makes_no_chain_of_them() -> Result<()> {
+    within(120, async {
+        let broker = Broker::start().await?;
+        let rejects = with_words(
+            &std::fs::read(environment::guest("reject")?)?,
+            &[(
+                "subjects = [\"d365.custom.test.record.*.*\"]",
+                "subjects = [\"d365.>\"]",
+            )],
+        )?;
+        let setup = Setup::new(broker.url())
+            .telemetry("events = true")
+            .file("rejects.wasm", rejects);
+        let stage = Stage::of(broker, setup).await?;
+        publish(&stage.jetstream, &spread(2, 2)).await?;
+        // Two of the events, and two of the events about those.
+        wait_dead_letters(&stage.jetstream, 4, 30).await?;
+        // A deed is told of behind them, so by then a fifth letter would be.
+        sluice_on(&stage.broker, &["pause", "reject"]).await?.ok()?;
+        wait_told(&stage, "d365.custom.*.system.pause.raised.*", 1).await?;
+        wait_told(&stage, LETTERS, 2).await?;
+        Ok(())
+    })
+}
+
+#[test]
+fn deeds_of_operators_are_told() -> Result<()> {
+    within(90, async {
+        let broker = Broker::start().await?;
+        let setup = Setup::new(broker.url())
+            .telemetry("events = true")
+            .guest("emit_one")?;
+        let stage = Stage::of(broker, setup).await?;
+        for verb in ["pause", "resume"] {
+            sluice_on(&stage.broker, &[verb, "emit-one"]).await?.ok()?;
+            let filter = format!("d365.custom.host-1.system.{verb}.raised.*");
+            let told = wait_told(&stage, &filter, 1).await?;
+            let event = told.first().context("nothing")?;
+            ensure!(event.attribute("type")? == format!("d365.system.{verb}"));
+            let data = data(event)?;
+            ensure!(data.get("target") == Some(&json!("emit-one")), "{data}");
+            ensure!(data.get("name").is_some(), "nobody did it: {data}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_host_that_is_to_be_silent_is() -> Result<()> {
+    within(90, async {
+        let broker = Broker::start().await?;
+        let setup = Setup::new(broker.url())
+            .telemetry("events = false")
+            .guest("reject")?;
+        let mut stage = Stage::of(broker, setup).await?;
+        publish(&stage.jetstream, &spread(3, 3)).await?;
+        wait_dead_letters(&stage.jetstream, 3, 30).await?;
+        stage.host.stop().await?;
+        let told = stored(&stage.jetstream, "EVENTS", "d365.*.*.system.>").await?;
+        ensure!(told.is_empty(), "{told:?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn records_of_other_systems_are_of_their_kind() -> Result<()> {
+    within(60, async {
+        let source = Source::new("cloudevents", "tenant");
+        let stage = Stage::taking(&[&source]).await?;
+        for (id, event_type, subject) in [
+            (
+                "s1",
+                "Microsoft.Entra.SignIn.Failed",
+                "d365.custom.tenant.system.microsoft_entra_signin.failed.",
+            ),
+            (
+                "s2",
+                "d365.system.audit.read",
+                "d365.custom.tenant.system.audit.read.",
+            ),
+        ] {
+            let event = json!({
+                "specversion": "1.0", "id": id, "source": "/m365", "type": event_type,
+                "data": {"user": "vera"},
+            });
+            let request = source.post("application/cloudevents+json", event.to_string());
+            let stored = stage.taken(&request).await?;
+            ensure!(stored.subject.starts_with(subject), "{}", stored.subject);
+        }
+        Ok(())
+    })
+}
