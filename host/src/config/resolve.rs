@@ -41,6 +41,7 @@ pub(super) fn config(
         admin: file.admin(&raw.admin)?,
         telemetry: file.telemetry(&raw.telemetry)?,
         http: file.http(&raw.http)?,
+        projections: file.projections(&raw.projections)?,
         secrets: file.secrets(&raw.secret)?,
         trust: file.trust(&raw.plugins)?,
         plugins: file.plugins(&raw.plugin)?,
