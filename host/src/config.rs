@@ -18,6 +18,7 @@ mod gateway;
 mod nats;
 mod outgoing;
 mod plugin;
+mod projections;
 mod raw;
 mod resolve;
 mod secret;
@@ -31,6 +32,7 @@ pub use gateway::{Auth, Gateway, GatewaySource, GatewayTls, Place, SourceKind};
 pub use nats::{Nats, Server, Tls};
 pub use outgoing::{Credential, Http, SecretUse};
 pub use plugin::Override;
+pub use projections::{Postgresql, Projections};
 pub use secret::Secret;
 pub use trust::{Trust, key as public_key};
 
@@ -115,6 +117,8 @@ pub struct Config {
     pub telemetry: Telemetry,
     /// Outgoing requests of plug-ins.
     pub http: Http,
+    /// Where the rows of projections are.
+    pub projections: Projections,
     /// `[secret.<name>]`, by name.
     pub secrets: BTreeMap<String, SecretUse>,
     /// Whose plug-ins are run.
@@ -315,6 +319,7 @@ impl Default for Config {
             admin: Admin::default(),
             telemetry: Telemetry::default(),
             http: Http::default(),
+            projections: Projections::default(),
             secrets: BTreeMap::new(),
             trust: Trust::default(),
             bridges: Vec::new(),

@@ -94,7 +94,7 @@ impl Host {
             }
             Server::Addresses(addresses) => (None, addresses.clone()),
         };
-        let projections = Projections::default();
+        let projections = Projections::new(&config)?;
         let (metrics, tracker, owner) = (Metrics::default(), TaskTracker::new(), Uuid::new_v4());
         let instance = owner.simple().to_string();
         let journal = Journal::new(&config, metrics.clone());

@@ -7,8 +7,9 @@
 //! ```
 //!
 //! Each host that has a projection's build keeps a copy of its own: no lanes, no ledger, no owner.
-//! A new build gets a file of its own from the beginning of the store, while the one before goes on
-//! and answers; when it has caught up, it takes its place at once.
+//! Where hosts share a database, one of them writes and the others follow. A new build gets a file,
+//! or a schema, of its own from the beginning of the store, while the one before goes on and answers;
+//! when it has caught up, it takes its place at once.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,7 +22,10 @@ pub use self::keeping::keep;
 pub(crate) use self::keeping::label;
 pub use self::opening::Parts;
 use self::query::Answer;
+use self::store::postgres::Database;
 pub use self::version::Version;
+use crate::config::{self, Config};
+use crate::plugin::http::trust;
 
 pub mod answering;
 pub mod asked;
@@ -31,6 +35,7 @@ mod keeping;
 mod opening;
 pub mod query;
 mod running;
+mod shelf;
 pub mod store;
 pub mod version;
 mod worker;
@@ -42,6 +47,8 @@ pub struct Versions {
     pub current: Arc<Version>,
     /// What is to take its place.
     pub building: Option<Arc<Version>>,
+    /// Another host writes them.
+    pub follows: bool,
 }
 
 /// One projection of this host.
@@ -63,9 +70,45 @@ impl Shown {
 #[derive(Debug, Clone, Default)]
 pub struct Projections {
     shown: Arc<Mutex<BTreeMap<String, Arc<Shown>>>>,
+    /// Where their rows are, if not in files.
+    database: Option<Arc<Database>>,
 }
 
 impl Projections {
+    /// None yet; their rows go where the configuration says. Only where a runtime is.
+    ///
+    /// # Errors
+    /// When the authorities that the database is known by cannot be read.
+    pub fn new(config: &Config) -> Result<Self, store::Error> {
+        let database = match &config.projections {
+            config::Projections::Sqlite => None,
+            config::Projections::Postgresql(address) => {
+                Some(Database::new(address, &config.host.name)?)
+            }
+        };
+        Ok(Self {
+            shown: Arc::default(),
+            database,
+        })
+    }
+
+    /// Whether what the configuration says of the database can be used, as far as that is known
+    /// without asking it.
+    ///
+    /// # Errors
+    /// When the authorities that the database is known by cannot be read.
+    pub fn check(config: &Config) -> Result<(), store::Error> {
+        if let config::Projections::Postgresql(address) = &config.projections {
+            trust("projections.ca", address.ca.as_deref())?;
+        }
+        Ok(())
+    }
+
+    /// Where their rows are, if not in files.
+    fn database(&self) -> Option<Arc<Database>> {
+        self.database.clone()
+    }
+
     /// The one of this name.
     pub fn get(&self, name: &str) -> Option<Arc<Shown>> {
         self.shown.lock().get(name).cloned()
@@ -94,6 +137,7 @@ impl Projections {
             current: current.state(),
             building: versions.building.map(|building| building.state()),
             tables: current.store.shape().tables.clone(),
+            follows: versions.follows,
         })
     }
 }
@@ -120,6 +164,9 @@ pub struct State {
     pub building: Option<Progress>,
     /// Its tables.
     pub tables: Vec<String>,
+    /// Another host, of those that share the rows, writes them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub follows: bool,
 }
 
 /// How far a version is.

@@ -46,7 +46,7 @@ pub fn language_guest(language: &str) -> Result<Option<PathBuf>> {
 
 /// A program from outside that a test looks at a host with: `SLUICE_CHROMIUM`,
 /// `SLUICE_PLAYWRIGHT` (the `node_modules` that holds playwright-core), `SLUICE_PROMETHEUS`,
-/// `SLUICE_PROMTOOL`. `None` when it is not there: then that is told, and the caller skips.
+/// `SLUICE_PROMTOOL`, `SLUICE_POSTGRES` (the folder of its programs). `None` when it is not there: then that is told, and the caller skips.
 pub fn outsider(variable: &str) -> Option<PathBuf> {
     let path = required(variable);
     if path.is_err() {

@@ -16,9 +16,43 @@ use rand::rngs::StdRng;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
+use crate::broker::Broker;
 use crate::events::Input;
 use crate::host::Host;
+use crate::postgres::Postgres;
+use crate::setup::Setup;
+use crate::stage::Stage;
 use crate::wait::until;
+
+/// Where a test's projections have their rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// In files of the host.
+    Files,
+    /// In a PostgreSQL.
+    Database,
+}
+
+/// A stage with the guest `project`, and the database that has its rows. `None` when there is to be
+/// a PostgreSQL and none is here: that is told.
+///
+/// # Errors
+/// When one of them does not come up.
+pub async fn stage(kept: Kept) -> Result<Option<(Stage, Option<Postgres>)>> {
+    let database = match kept {
+        Kept::Files => None,
+        Kept::Database => match Postgres::start().await? {
+            Some(database) => Some(database),
+            None => return Ok(None),
+        },
+    };
+    let broker = Broker::start().await?;
+    let mut setup = Setup::new(broker.url()).guest("project")?;
+    if let Some(database) = &database {
+        setup = database.keep(setup);
+    }
+    Ok(Some((Stage::of(broker, setup).await?, database)))
+}
 
 /// One answer over HTTP.
 #[derive(Debug, Clone)]

@@ -14,7 +14,9 @@ use rand::{Rng as _, SeedableRng as _};
 use serde_json::{Value, json};
 use sluicegate_tests::component::with_words;
 use sluicegate_tests::events::publish;
-use sluicegate_tests::projected::{Oracle, all, ask, differing, drawn, listed, reached};
+use sluicegate_tests::projected::{
+    Kept, Oracle, all, ask, differing, drawn, listed, reached, stage,
+};
 use sluicegate_tests::sluice::sluice_on;
 use sluicegate_tests::{Broker, Input, Setup, Stage, environment, until, within};
 use tokio::time::sleep;
@@ -134,233 +136,252 @@ fn what_it_cannot_take_is_told_and_the_next_event_has_its_turn() -> Result<()> {
 
 #[test]
 fn rows_are_filtered_ordered_and_paged() -> Result<()> {
-    within(120, async {
-        let mut stage = Stage::with(&["project"], "").await?;
-        let mut inputs = Vec::new();
-        for number in 0..250_u64 {
-            let text = match number % 5 {
-                0 => json!({}),
-                1 => json!({ "text": number.to_string() }),
-                2 => json!({ "text": "Ääkköset" }),
-                _ => json!({ "text": format!("text {number:03}") }),
-            };
-            inputs.push(told(number, &format!("k{number:03}"), number % 7, text));
-        }
-        let last = publish(&stage.jetstream, &inputs).await?.last().copied();
-        let last = last.context("no event")?;
-        reached(&stage.host, "project", last, 60).await?;
-        let rows = all(&stage.host, "/project").await?;
-        ensure!(rows.len() == 250, "{}", rows.len());
-        let keys = async |query: &str| {
-            let found = ask(
-                &stage.host,
-                &format!("/project/keys?limit=1000&{query}"),
-                &[],
-            )
-            .await?;
-            found.is(200)?.keys()
-        };
-        let wanted = |met: &dyn Fn(&str, &Value) -> bool| -> Vec<String> {
-            let met = rows.iter().filter(|(key, row)| met(key, row));
-            met.map(|(key, _)| key.clone()).collect()
-        };
-        let text = |row: &Value| row["text"].as_str().map(str::to_owned);
-        let sum = |row: &Value| row["sum"].as_i64().unwrap_or(-1);
-        for (query, found) in [
-            ("sum=3", wanted(&|_, row| sum(row) == 3)),
-            ("sum.ne=3", wanted(&|_, row| sum(row) != 3)),
-            ("sum.gt=4", wanted(&|_, row| 4 < sum(row))),
-            (
-                "sum.gte=4&sum.lt=6",
-                wanted(&|_, row| (4..6).contains(&sum(row))),
-            ),
-            ("sum.lte=1.5", wanted(&|_, row| sum(row) <= 1)),
-            ("sum.in=1,6", wanted(&|_, row| [1, 6].contains(&sum(row)))),
-            ("sum=%222%22", wanted(&|_, _| false)),
-            ("text=null", wanted(&|_, row| row["text"].is_null())),
-            ("text.ne=null", wanted(&|_, row| !row["text"].is_null())),
-            (
-                "text=101",
-                wanted(&|_, row| text(row).as_deref() == Some("101")),
-            ),
-            (
-                "text=%22101%22",
-                wanted(&|_, row| text(row).as_deref() == Some("101")),
-            ),
-            (
-                "text.prefix=text%2002",
-                wanted(&|_, row| text(row).is_some_and(|text| text.starts_with("text 02"))),
-            ),
-            (
-                "text.gt=text%20200",
-                wanted(&|_, row| text(row).is_some_and(|text| *"text 200" < *text)),
-            ),
-            (
-                "text=%C3%84%C3%A4kk%C3%B6set",
-                wanted(&|_, row| text(row).as_deref() == Some("Ääkköset")),
-            ),
-            ("@key.prefix=k12", wanted(&|key, _| key.starts_with("k12"))),
-            (
-                "@key.gte=k2&sum=0",
-                wanted(&|key, row| "k2" <= key && sum(row) == 0),
-            ),
-            ("nothing=1", Vec::new()),
-            ("text.gt=true", Vec::new()),
-        ] {
-            let keys = keys(query).await.context(query.to_owned())?;
-            ensure!(keys == found, "{query}: {keys:?} instead of {found:?}");
-        }
-        let nested = ask(&stage.host, "/project/lines?at.sequence=17", &[]).await?;
-        ensure!(nested.is(200)?.keys()? == ["e16"]);
+    within(120, filtered(Kept::Files))
+}
 
-        // Each order, in pages of all sizes, is the order of all rows.
-        let rank = |row: &Value| match row {
-            Value::Null => (0, 0, String::new()),
-            Value::Number(number) => (1, number.as_i64().unwrap_or(0), String::new()),
-            other => (2, 0, other.as_str().unwrap_or_default().to_owned()),
-        };
-        for order in ["text", "-text", "sum,-text", "-sum,text", "-sum", "-@key"] {
-            let mut wanted: Vec<(&String, &Value)> = rows.iter().collect();
-            wanted.sort_by(|(key, row), (other_key, other)| {
-                let mut ordering = std::cmp::Ordering::Equal;
-                for member in order.split(',') {
-                    let (name, descends) = match member.strip_prefix('-') {
-                        Some(name) => (name, true),
-                        None => (member, false),
-                    };
-                    let one = match name {
-                        "@key" => key.cmp(other_key),
-                        name => rank(&row[name]).cmp(&rank(&other[name])),
-                    };
-                    ordering = ordering.then(if descends { one.reverse() } else { one });
-                }
-                ordering.then(key.cmp(other_key))
-            });
-            let wanted: Vec<String> = wanted.into_iter().map(|(key, _)| key.clone()).collect();
-            for limit in [7, 100, 249, 250] {
-                let (mut found, mut cursor) = (Vec::new(), String::new());
-                loop {
-                    let path = format!("/project/keys?order={order}&limit={limit}{cursor}");
-                    let page = ask(&stage.host, &path, &[]).await?.is(200)?;
-                    found.extend(page.keys()?);
-                    match page.body["next"].as_str() {
-                        Some(next) => cursor = format!("&cursor={next}"),
-                        None => break,
-                    }
-                }
-                ensure!(found == wanted, "{order} by {limit}: {found:?}");
-            }
-        }
+#[test]
+fn rows_are_filtered_ordered_and_paged_in_postgresql() -> Result<()> {
+    within(120, filtered(Kept::Database))
+}
 
-        // What is no question is told so, with what is one.
-        let page = ask(&stage.host, "/project/keys?order=sum&limit=7", &[])
-            .await?
-            .is(200)?;
-        let next = page.body["next"].as_str().context("no cursor")?.to_owned();
-        for (query, words) in [
-            ("sum.above=3".to_owned(), &["sum.above", "gt, gte"][..]),
-            ("limit=0".to_owned(), &["limit=0", "1 to 1000"]),
-            ("limit=1001".to_owned(), &["1 to 1000"]),
-            ("order=a%20b".to_owned(), &["order=a b", "-address.city"]),
-            ("a'b=1".to_owned(), &["a'b", "as-of", "prefix"]),
-            ("after=x".to_owned(), &["after=x"]),
-            ("as-of=yesterday".to_owned(), &["as-of=yesterday", "2026-"]),
-            ("cursor=xyz".to_owned(), &["cursor"]),
-            (format!("order=-sum&cursor={next}"), &["another question"]),
-        ] {
-            let said = ask(&stage.host, &format!("/project/keys?{query}"), &[]).await?;
-            let kind = said.headers.get("content-type").cloned();
-            let detail = said.is(400)?.body["detail"].to_string();
-            ensure!(
-                kind.as_deref() == Some("application/problem+json"),
-                "{kind:?}"
-            );
-            for word in words {
-                ensure!(detail.contains(word), "{query}: {detail}");
+async fn filtered(kept: Kept) -> Result<()> {
+    let Some((mut stage, _database)) = stage(kept).await? else {
+        return Ok(());
+    };
+    let mut inputs = Vec::new();
+    for number in 0..250_u64 {
+        let text = match number % 5 {
+            0 => json!({}),
+            1 => json!({ "text": number.to_string() }),
+            2 => json!({ "text": "Ääkköset" }),
+            _ => json!({ "text": format!("text {number:03}") }),
+        };
+        inputs.push(told(number, &format!("k{number:03}"), number % 7, text));
+    }
+    let last = publish(&stage.jetstream, &inputs).await?.last().copied();
+    let last = last.context("no event")?;
+    reached(&stage.host, "project", last, 60).await?;
+    let rows = all(&stage.host, "/project").await?;
+    ensure!(rows.len() == 250, "{}", rows.len());
+    let keys = async |query: &str| {
+        let found = ask(
+            &stage.host,
+            &format!("/project/keys?limit=1000&{query}"),
+            &[],
+        )
+        .await?;
+        found.is(200)?.keys()
+    };
+    let wanted = |met: &dyn Fn(&str, &Value) -> bool| -> Vec<String> {
+        let met = rows.iter().filter(|(key, row)| met(key, row));
+        met.map(|(key, _)| key.clone()).collect()
+    };
+    let text = |row: &Value| row["text"].as_str().map(str::to_owned);
+    let sum = |row: &Value| row["sum"].as_i64().unwrap_or(-1);
+    for (query, found) in [
+        ("sum=3", wanted(&|_, row| sum(row) == 3)),
+        ("sum.ne=3", wanted(&|_, row| sum(row) != 3)),
+        ("sum.gt=4", wanted(&|_, row| 4 < sum(row))),
+        (
+            "sum.gte=4&sum.lt=6",
+            wanted(&|_, row| (4..6).contains(&sum(row))),
+        ),
+        ("sum.lte=1.5", wanted(&|_, row| sum(row) <= 1)),
+        ("sum.in=1,6", wanted(&|_, row| [1, 6].contains(&sum(row)))),
+        ("sum=%222%22", wanted(&|_, _| false)),
+        ("text=null", wanted(&|_, row| row["text"].is_null())),
+        ("text.ne=null", wanted(&|_, row| !row["text"].is_null())),
+        (
+            "text=101",
+            wanted(&|_, row| text(row).as_deref() == Some("101")),
+        ),
+        (
+            "text=%22101%22",
+            wanted(&|_, row| text(row).as_deref() == Some("101")),
+        ),
+        (
+            "text.prefix=text%2002",
+            wanted(&|_, row| text(row).is_some_and(|text| text.starts_with("text 02"))),
+        ),
+        (
+            "text.gt=text%20200",
+            wanted(&|_, row| text(row).is_some_and(|text| *"text 200" < *text)),
+        ),
+        (
+            "text=%C3%84%C3%A4kk%C3%B6set",
+            wanted(&|_, row| text(row).as_deref() == Some("Ääkköset")),
+        ),
+        ("@key.prefix=k12", wanted(&|key, _| key.starts_with("k12"))),
+        (
+            "@key.gte=k2&sum=0",
+            wanted(&|key, row| "k2" <= key && sum(row) == 0),
+        ),
+        ("nothing=1", Vec::new()),
+        ("text.gt=true", Vec::new()),
+    ] {
+        let keys = keys(query).await.context(query.to_owned())?;
+        ensure!(keys == found, "{query}: {keys:?} instead of {found:?}");
+    }
+    let nested = ask(&stage.host, "/project/lines?at.sequence=17", &[]).await?;
+    ensure!(nested.is(200)?.keys()? == ["e16"]);
+
+    // Each order, in pages of all sizes, is the order of all rows.
+    let rank = |row: &Value| match row {
+        Value::Null => (0, 0, String::new()),
+        Value::Number(number) => (1, number.as_i64().unwrap_or(0), String::new()),
+        other => (2, 0, other.as_str().unwrap_or_default().to_owned()),
+    };
+    for order in ["text", "-text", "sum,-text", "-sum,text", "-sum", "-@key"] {
+        let mut wanted: Vec<(&String, &Value)> = rows.iter().collect();
+        wanted.sort_by(|(key, row), (other_key, other)| {
+            let mut ordering = std::cmp::Ordering::Equal;
+            for member in order.split(',') {
+                let (name, descends) = match member.strip_prefix('-') {
+                    Some(name) => (name, true),
+                    None => (member, false),
+                };
+                let one = match name {
+                    "@key" => key.cmp(other_key),
+                    name => rank(&row[name]).cmp(&rank(&other[name])),
+                };
+                ordering = ordering.then(if descends { one.reverse() } else { one });
             }
+            ordering.then(key.cmp(other_key))
+        });
+        let wanted: Vec<String> = wanted.into_iter().map(|(key, _)| key.clone()).collect();
+        for limit in [7, 100, 249, 250] {
+            let (mut found, mut cursor) = (Vec::new(), String::new());
+            loop {
+                let path = format!("/project/keys?order={order}&limit={limit}{cursor}");
+                let page = ask(&stage.host, &path, &[]).await?.is(200)?;
+                found.extend(page.keys()?);
+                match page.body["next"].as_str() {
+                    Some(next) => cursor = format!("&cursor={next}"),
+                    None => break,
+                }
+            }
+            ensure!(found == wanted, "{order} by {limit}: {found:?}");
         }
-        for path in ["/nobody", "/project/nothing", "/project/keys/rows/nobody"] {
-            ask(&stage.host, path, &[]).await?.is(404)?;
+    }
+
+    // What is no question is told so, with what is one.
+    let page = ask(&stage.host, "/project/keys?order=sum&limit=7", &[])
+        .await?
+        .is(200)?;
+    let next = page.body["next"].as_str().context("no cursor")?.to_owned();
+    for (query, words) in [
+        ("sum.above=3".to_owned(), &["sum.above", "gt, gte"][..]),
+        ("limit=0".to_owned(), &["limit=0", "1 to 1000"]),
+        ("limit=1001".to_owned(), &["1 to 1000"]),
+        ("order=a%20b".to_owned(), &["order=a b", "-address.city"]),
+        ("a'b=1".to_owned(), &["a'b", "as-of", "prefix"]),
+        ("after=x".to_owned(), &["after=x"]),
+        ("as-of=yesterday".to_owned(), &["as-of=yesterday", "2026-"]),
+        ("cursor=xyz".to_owned(), &["cursor"]),
+        (format!("order=-sum&cursor={next}"), &["another question"]),
+    ] {
+        let said = ask(&stage.host, &format!("/project/keys?{query}"), &[]).await?;
+        let kind = said.headers.get("content-type").cloned();
+        let detail = said.is(400)?.body["detail"].to_string();
+        ensure!(
+            kind.as_deref() == Some("application/problem+json"),
+            "{kind:?}"
+        );
+        for word in words {
+            ensure!(detail.contains(word), "{query}: {detail}");
         }
-        stage.host.hush();
-        Ok(())
-    })
+    }
+    for path in ["/nobody", "/project/nothing", "/project/keys/rows/nobody"] {
+        ask(&stage.host, path, &[]).await?.is(404)?;
+    }
+    stage.host.hush();
+    Ok(())
 }
 
 #[test]
 fn who_has_written_reads_it_and_who_knows_it_is_told_that_nothing_has_changed() -> Result<()> {
-    within(120, async {
-        let mut stage = Stage::with(&["project"], "").await?;
-        for round in 0..20 {
-            let input = told(round, "a", round, json!({}));
-            let sequence = publish(&stage.jetstream, &[input]).await?[0];
-            let path = format!("/project/keys/rows/a?after={sequence}");
-            let row = ask(&stage.host, &path, &[]).await?.is(200)?.body;
-            ensure!(row["row"]["count"] == round + 1, "{row}");
-        }
-        let page = ask(&stage.host, "/project/keys", &[]).await?.is(200)?;
-        let tag = page.headers.get("etag").context("no ETag")?.clone();
-        let same = ask(&stage.host, "/project/keys", &[("if-none-match", &tag)]).await?;
-        ensure!(
-            same.clone().is(304)?.headers.get("etag") == Some(&tag),
-            "{same:?}"
-        );
-        // An event that does not concern it moves it on too, and changes nothing.
-        let other = Input::new("x", "a", 1);
-        let headers = other.message.headers.clone();
-        let subject = "d365.custom.other.record.thing.update.1";
-        let sent = stage
-            .jetstream
-            .publish_with_headers(subject, headers, "{}".into());
-        let sequence = sent.await?.await?.sequence;
-        let path = format!("/project/keys?after={sequence}");
-        let same = ask(&stage.host, &path, &[("if-none-match", &tag)])
-            .await?
-            .is(304)?;
-        let position = same.headers.get("sluice-position").context("no position")?;
-        ensure!(sequence <= position.parse()?, "{position}");
-        // A place that is not there yet is waited for, and then told.
-        let far = sequence + 100;
-        let behind = ask(
-            &stage.host,
-            &format!("/project/keys?after={far}&wait=300ms"),
-            &[],
-        )
-        .await?;
-        let behind = behind.is(503)?;
-        ensure!(behind.headers.contains_key("retry-after"), "{behind:?}");
-        ensure!(
-            behind.body["after"] == far && behind.body["position"] == sequence,
-            "{behind:?}"
-        );
-        let sequence = publish(&stage.jetstream, &[told(99, "b", 1, json!({}))]).await?[0];
-        let path = format!("/project/keys?after={sequence}");
-        let changed = ask(&stage.host, &path, &[("if-none-match", &tag)])
-            .await?
-            .is(200)?;
-        ensure!(changed.headers.get("etag") != Some(&tag), "{changed:?}");
-        // A paused one stands still, and says where.
-        sluice_on(&stage.broker, &["pause", "project"])
-            .await?
-            .ok()?;
-        until("it to be paused", 20, async || {
-            let shown = sluice_on(&stage.broker, &["projections", "list", "--json"]).await?;
-            let paused = shown.ok()?.json()?[0]["paused"] == true;
-            ensure!(paused, "it is not");
-            Ok(())
-        })
-        .await?;
-        let sequence = publish(&stage.jetstream, &[told(100, "b", 1, json!({}))]).await?[0];
-        let path = format!("/project/keys?after={sequence}&wait=300ms");
-        ask(&stage.host, &path, &[]).await?.is(503)?;
-        sluice_on(&stage.broker, &["resume", "project"])
-            .await?
-            .ok()?;
-        let path = format!("/project/keys?after={sequence}&wait=20s");
-        ask(&stage.host, &path, &[]).await?.is(200)?;
-        stage.host.hush();
+    within(120, read_again(Kept::Files))
+}
+
+#[test]
+fn who_has_written_reads_it_and_who_knows_it_is_told_that_nothing_has_changed_in_postgresql()
+-> Result<()> {
+    within(120, read_again(Kept::Database))
+}
+
+async fn read_again(kept: Kept) -> Result<()> {
+    let Some((mut stage, _database)) = stage(kept).await? else {
+        return Ok(());
+    };
+    for round in 0..20 {
+        let input = told(round, "a", round, json!({}));
+        let sequence = publish(&stage.jetstream, &[input]).await?[0];
+        let path = format!("/project/keys/rows/a?after={sequence}");
+        let row = ask(&stage.host, &path, &[]).await?.is(200)?.body;
+        ensure!(row["row"]["count"] == round + 1, "{row}");
+    }
+    let page = ask(&stage.host, "/project/keys", &[]).await?.is(200)?;
+    let tag = page.headers.get("etag").context("no ETag")?.clone();
+    let same = ask(&stage.host, "/project/keys", &[("if-none-match", &tag)]).await?;
+    ensure!(
+        same.clone().is(304)?.headers.get("etag") == Some(&tag),
+        "{same:?}"
+    );
+    // An event that does not concern it moves it on too, and changes nothing.
+    let other = Input::new("x", "a", 1);
+    let headers = other.message.headers.clone();
+    let subject = "d365.custom.other.record.thing.update.1";
+    let sent = stage
+        .jetstream
+        .publish_with_headers(subject, headers, "{}".into());
+    let sequence = sent.await?.await?.sequence;
+    let path = format!("/project/keys?after={sequence}");
+    let same = ask(&stage.host, &path, &[("if-none-match", &tag)])
+        .await?
+        .is(304)?;
+    let position = same.headers.get("sluice-position").context("no position")?;
+    ensure!(sequence <= position.parse()?, "{position}");
+    // A place that is not there yet is waited for, and then told.
+    let far = sequence + 100;
+    let behind = ask(
+        &stage.host,
+        &format!("/project/keys?after={far}&wait=300ms"),
+        &[],
+    )
+    .await?;
+    let behind = behind.is(503)?;
+    ensure!(behind.headers.contains_key("retry-after"), "{behind:?}");
+    ensure!(
+        behind.body["after"] == far && behind.body["position"] == sequence,
+        "{behind:?}"
+    );
+    let sequence = publish(&stage.jetstream, &[told(99, "b", 1, json!({}))]).await?[0];
+    let path = format!("/project/keys?after={sequence}");
+    let changed = ask(&stage.host, &path, &[("if-none-match", &tag)])
+        .await?
+        .is(200)?;
+    ensure!(changed.headers.get("etag") != Some(&tag), "{changed:?}");
+    // A paused one stands still, and says where.
+    sluice_on(&stage.broker, &["pause", "project"])
+        .await?
+        .ok()?;
+    until("it to be paused", 20, async || {
+        let shown = sluice_on(&stage.broker, &["projections", "list", "--json"]).await?;
+        let paused = shown.ok()?.json()?[0]["paused"] == true;
+        ensure!(paused, "it is not");
         Ok(())
     })
+    .await?;
+    let sequence = publish(&stage.jetstream, &[told(100, "b", 1, json!({}))]).await?[0];
+    let path = format!("/project/keys?after={sequence}&wait=300ms");
+    ask(&stage.host, &path, &[]).await?.is(503)?;
+    sluice_on(&stage.broker, &["resume", "project"])
+        .await?
+        .ok()?;
+    let path = format!("/project/keys?after={sequence}&wait=20s");
+    ask(&stage.host, &path, &[]).await?.is(200)?;
+    stage.host.hush();
+    Ok(())
 }
 
 #[test]

@@ -17,7 +17,7 @@ use rand::{Rng as _, SeedableRng as _};
 use serde_json::Value;
 use sluicegate_tests::component::with_words;
 use sluicegate_tests::events::publish;
-use sluicegate_tests::projected::{Oracle, all, ask, differing, drawn, reached};
+use sluicegate_tests::projected::{Kept, Oracle, all, ask, differing, drawn, reached, stage};
 use sluicegate_tests::sluice::sluice_on;
 use sluicegate_tests::{Broker, Setup, Stage, environment, within};
 use tokio::time::sleep;
@@ -47,108 +47,117 @@ fn rfc3339(millis: i64) -> Result<String> {
 
 #[test]
 fn rows_as_of_any_moment_are_what_they_were_over_sigkills() -> Result<()> {
+    within(1_500, as_they_were(Kept::Files))
+}
+
+#[test]
+fn rows_as_of_any_moment_are_what_they_were_over_sigkills_in_postgresql() -> Result<()> {
+    within(1_500, as_they_were(Kept::Database))
+}
+
+async fn as_they_were(kept: Kept) -> Result<()> {
     let (events, asked) = if environment::long() {
         (40_000, 1_000)
     } else {
         (3_000, 100)
     };
-    within(1_500, async {
-        let mut random = StdRng::seed_from_u64(environment::seed()?);
-        let mut stage = Stage::with(&["project"], "").await?;
-        let inputs = drawn(&mut random, 0..events);
-        let mut sequences = Vec::new();
-        for part in inputs.chunks(inputs.len().div_ceil(6)) {
-            sequences.extend(publish(&stage.jetstream, part).await?);
-            sleep(Duration::from_millis(random.random_range(0..200))).await;
-            stage.host.kill9();
-            stage.host.start().await?;
-        }
-        let last = sequences.last().copied().context("no event")?;
-        reached(&stage.host, "project", last, 300).await?;
-        let times = times(&stage).await?;
-        let (first_time, last_time) = (times[&1], times[&last]);
+    let mut random = StdRng::seed_from_u64(environment::seed()?);
+    let Some((mut stage, _database)) = stage(kept).await? else {
+        return Ok(());
+    };
+    let inputs = drawn(&mut random, 0..events);
+    let mut sequences = Vec::new();
+    for part in inputs.chunks(inputs.len().div_ceil(6)) {
+        sequences.extend(publish(&stage.jetstream, part).await?);
+        sleep(Duration::from_millis(random.random_range(0..200))).await;
+        stage.host.kill9();
+        stage.host.start().await?;
+    }
+    let last = sequences.last().copied().context("no event")?;
+    reached(&stage.host, "project", last, 300).await?;
+    let times = times(&stage).await?;
+    let (first_time, last_time) = (times[&1], times[&last]);
 
-        // What is asked, and after which event that is.
-        let mut moments: Vec<(String, u64)> = Vec::new();
-        for number in 0..asked {
-            if number % 2 == 0 {
-                let sequence = random.random_range(0..=last);
-                moments.push((sequence.to_string(), sequence));
-                continue;
-            }
-            // Some are before the first, or behind the last.
-            let at = match number % 20 {
-                1 => first_time - 1,
-                3 => last_time,
-                5 => last_time + 1,
-                _ => random.random_range(first_time..=last_time),
-            };
-            let by_then = times.iter().filter(|(_, stored)| **stored <= at);
-            let sequence = by_then.map(|(sequence, _)| *sequence).max().unwrap_or(0);
-            moments.push((rfc3339(at)?, sequence));
+    // What is asked, and after which event that is.
+    let mut moments: Vec<(String, u64)> = Vec::new();
+    for number in 0..asked {
+        if number % 2 == 0 {
+            let sequence = random.random_range(0..=last);
+            moments.push((sequence.to_string(), sequence));
+            continue;
         }
-        let wanted: BTreeSet<u64> = moments.iter().map(|(_, sequence)| *sequence).collect();
-        let (mut oracle, mut truth) = (Oracle::default(), BTreeMap::new());
-        truth.insert(0, (BTreeMap::new(), 0));
-        for (input, sequence) in inputs.iter().zip(&sequences) {
-            oracle.take(input, *sequence);
-            if wanted.contains(sequence) {
-                let lines = oracle.table("lines").len();
-                truth.insert(*sequence, (oracle.table("keys"), lines));
-            }
+        // Some are before the first, or behind the last.
+        let at = match number % 20 {
+            1 => first_time - 1,
+            3 => last_time,
+            5 => last_time + 1,
+            _ => random.random_range(first_time..=last_time),
+        };
+        let by_then = times.iter().filter(|(_, stored)| **stored <= at);
+        let sequence = by_then.map(|(sequence, _)| *sequence).max().unwrap_or(0);
+        moments.push((rfc3339(at)?, sequence));
+    }
+    let wanted: BTreeSet<u64> = moments.iter().map(|(_, sequence)| *sequence).collect();
+    let (mut oracle, mut truth) = (Oracle::default(), BTreeMap::new());
+    truth.insert(0, (BTreeMap::new(), 0));
+    for (input, sequence) in inputs.iter().zip(&sequences) {
+        oracle.take(input, *sequence);
+        if wanted.contains(sequence) {
+            let lines = oracle.table("lines").len();
+            truth.insert(*sequence, (oracle.table("keys"), lines));
         }
-        for (number, (moment, sequence)) in moments.iter().enumerate() {
-            let found = all(&stage.host, &format!("/project/keys?as-of={moment}")).await?;
-            let (keys, lines) = truth.get(sequence).context("no truth")?;
-            ensure!(
-                found == *keys,
-                "as of {moment}: {}",
-                differing(&found, keys)
-            );
-            if number % 10 == 1 {
-                let found = all(&stage.host, &format!("/project/lines?as-of={moment}")).await?;
-                ensure!(
-                    found.len() == *lines,
-                    "{moment}: {} lines of {lines}",
-                    found.len()
-                );
-                // The command line says the same.
-                let arguments = ["state", "--plugin", "project", "--as-of", moment, "--json"];
-                let said = sluice_on(&stage.broker, &arguments).await?.ok()?.json()?;
-                let said = said.as_array().context("no array")?.iter();
-                let said: BTreeMap<String, Value> = said
-                    .filter_map(|row| Some((row["key"].as_str()?.to_owned(), row["row"].clone())))
-                    .collect();
-                ensure!(said == *keys, "as of {moment}: {}", differing(&said, keys));
-            }
-        }
-        // With conditions, an order and one row it is the same question.
-        let middle = last / 2;
-        let now = ask(
-            &stage.host,
-            &format!("/project/keys?as-of={middle}&sum.gt=500&order=-sum"),
-            &[],
-        )
-        .await?;
-        let sums: Vec<i64> = now
-            .is(200)?
-            .rows()?
-            .iter()
-            .filter_map(|(_, row)| row["sum"].as_i64())
-            .collect();
+    }
+    for (number, (moment, sequence)) in moments.iter().enumerate() {
+        let found = all(&stage.host, &format!("/project/keys?as-of={moment}")).await?;
+        let (keys, lines) = truth.get(sequence).context("no truth")?;
         ensure!(
-            sums.is_sorted_by(|one, other| one >= other) && sums.iter().all(|sum| 500 < *sum),
-            "{sums:?}"
+            found == *keys,
+            "as of {moment}: {}",
+            differing(&found, keys)
         );
-        ask(&stage.host, "/project/keys?as-of=2100-01-01T00:00:00Z", &[])
-            .await?
-            .is(400)?;
-        let far = format!("/project/keys?as-of={}&wait=200ms", last + 1_000);
-        ask(&stage.host, &far, &[]).await?.is(503)?;
-        eprintln!("{asked} moments of {last} events were what they were");
-        stage.host.hush();
-        Ok(())
-    })
+        if number % 10 == 1 {
+            let found = all(&stage.host, &format!("/project/lines?as-of={moment}")).await?;
+            ensure!(
+                found.len() == *lines,
+                "{moment}: {} lines of {lines}",
+                found.len()
+            );
+            // The command line says the same.
+            let arguments = ["state", "--plugin", "project", "--as-of", moment, "--json"];
+            let said = sluice_on(&stage.broker, &arguments).await?.ok()?.json()?;
+            let said = said.as_array().context("no array")?.iter();
+            let said: BTreeMap<String, Value> = said
+                .filter_map(|row| Some((row["key"].as_str()?.to_owned(), row["row"].clone())))
+                .collect();
+            ensure!(said == *keys, "as of {moment}: {}", differing(&said, keys));
+        }
+    }
+    // With conditions, an order and one row it is the same question.
+    let middle = last / 2;
+    let now = ask(
+        &stage.host,
+        &format!("/project/keys?as-of={middle}&sum.gt=500&order=-sum"),
+        &[],
+    )
+    .await?;
+    let sums: Vec<i64> = now
+        .is(200)?
+        .rows()?
+        .iter()
+        .filter_map(|(_, row)| row["sum"].as_i64())
+        .collect();
+    ensure!(
+        sums.is_sorted_by(|one, other| one >= other) && sums.iter().all(|sum| 500 < *sum),
+        "{sums:?}"
+    );
+    ask(&stage.host, "/project/keys?as-of=2100-01-01T00:00:00Z", &[])
+        .await?
+        .is(400)?;
+    let far = format!("/project/keys?as-of={}&wait=200ms", last + 1_000);
+    ask(&stage.host, &far, &[]).await?.is(503)?;
+    eprintln!("{asked} moments of {last} events were what they were");
+    stage.host.hush();
+    Ok(())
 }
 
 #[test]

@@ -13,6 +13,7 @@ use crate::gateway;
 use crate::host::chain;
 use crate::plugin::engine::Engine;
 use crate::plugin::http::Outgoing;
+use crate::projections::Projections;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -41,6 +42,10 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::FAILURE);
         }
     };
+    if let Err(error) = Projections::check(&config) {
+        line!("{}: {}", args.config.display(), chain(&error));
+        return Ok(ExitCode::FAILURE);
+    }
     let engine = Engine::new().map_err(|error| anyhow::anyhow!("{error:#}"))?;
     let engine = engine.with_outgoing(outgoing);
     let folder = config.host.plugins_dir.clone();

@@ -7,7 +7,7 @@ use super::deploy::short;
 use super::output::line;
 use crate::operations::Who;
 use crate::operations::fleet::PATIENCE;
-use crate::operations::projections::{copies, of, rebuild, refused};
+use crate::operations::projections::{Copy, copies, of, rebuild, refused};
 use crate::projections::{Progress, State};
 
 #[derive(Debug, clap::Subcommand)]
@@ -70,8 +70,7 @@ async fn list(args: List) -> anyhow::Result<ExitCode> {
         line!("{}", serde_json::to_string(&copies)?);
     } else {
         for copy in &copies {
-            let paused = if copy.paused { "  paused" } else { "" };
-            line!("{:<20}  on {}{paused}", copy.name, copy.host);
+            line!("{:<20}  on {}{}", copy.name, copy.host, doing(copy));
             print(&copy.state);
         }
         eprintln!("{} projections", copies.len());
@@ -95,8 +94,7 @@ async fn show(args: Show) -> anyhow::Result<ExitCode> {
             shown.push(one);
             continue;
         }
-        let paused = if copy.paused { "  paused" } else { "" };
-        line!("{:<20}  on {}{paused}", copy.name, copy.host);
+        line!("{:<20}  on {}{}", copy.name, copy.host, doing(&copy));
         print(&copy.state);
         for event in refused {
             line!(
@@ -134,6 +132,16 @@ async fn build_anew(args: Rebuild) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn doing(copy: &Copy) -> String {
+    let paused = if copy.paused { "  paused" } else { "" };
+    let follows = if copy.state.follows {
+        "  another host writes"
+    } else {
+        ""
+    };
+    format!("{paused}{follows}")
 }
 
 /// How far it is, for people.

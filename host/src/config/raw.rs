@@ -30,6 +30,8 @@ pub(super) struct RawConfig {
     #[serde(default)]
     pub(super) http: RawHttp,
     #[serde(default)]
+    pub(super) projections: RawProjections,
+    #[serde(default)]
     pub(super) secret: BTreeMap<String, Spanned<RawSecret>>,
     #[serde(default)]
     pub(super) plugins: RawPlugins,
@@ -219,6 +221,14 @@ pub(super) struct RawTelemetry {
 pub(super) struct RawHttp {
     pub(super) ca: Leaf,
     pub(super) private: List,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawProjections {
+    pub(super) store: Leaf,
+    pub(super) url: Leaf,
+    pub(super) ca: Leaf,
 }
 
 #[derive(Deserialize, Default)]

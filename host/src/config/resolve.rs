@@ -42,6 +42,7 @@ pub(super) fn config(
         admin: file.admin(&raw.admin)?,
         telemetry: file.telemetry(&raw.telemetry)?,
         http: file.http(&raw.http)?,
+        projections: file.projections(&raw.projections)?,
         trust: file.trust(&raw.plugins)?,
         bridges: file.bridges(&raw.bridge, &secrets)?,
         secrets,

@@ -12,6 +12,7 @@ fn lookup(name: &str) -> Option<String> {
     let value = match name {
         "NATS_URL" => "nats://sluice:hunter2@broker-1:4222,tls://broker-2",
         "CONTOSO_KEY" | "ADMIN_TOKEN" | "VERA_TOKEN" | "CRM_SECRET" | "ERP_KEY" => "hunter2",
+        "PROJECTIONS_URL" => "postgresql://sluice:hunter2@db-1/projections",
         "EMPTY" => "",
         "ONE" => "1",
         "YES" => "true",
@@ -39,6 +40,46 @@ fn manifest(lines: &str) -> Manifest {
 }
 
 #[test]
+fn where_projections_are_kept_is_said_whole_and_without_a_password() {
+    let url = |text: &str| format!("[projections]\nstore = \"postgresql\"\nurl = \"{text}\"");
+    for (text, words) in [
+        (
+            "[projections]\nstore = \"mysql\"".to_owned(),
+            &[
+                "sluice.toml:2: [projections] store: found \"mysql\"",
+                "\"sqlite\" or \"postgresql\"",
+            ][..],
+        ),
+        (
+            "[projections]\nstore = \"postgresql\"".to_owned(),
+            &["[projections] url is missing", "postgresql://user"],
+        ),
+        (
+            "[projections]\nurl = \"postgresql://db/p\"".to_owned(),
+            &["[projections] url", "store = \"postgresql\""],
+        ),
+        (
+            url("mysql://db/p"),
+            &["sluice.toml:3: [projections] url", "postgresql://user"],
+        ),
+        (url("postgresql:///p"), &["[projections] url"]),
+        (url("postgresql://db"), &["[projections] url"]),
+        (
+            url("postgresql://u:secret@db/p"),
+            &["[projections] url", "${NAME}"],
+        ),
+    ] {
+        let error = error(&text);
+        for word in words {
+            assert!(error.contains(word), "{text}: {error}");
+        }
+    }
+    let config = parse(&url("${PROJECTIONS_URL}")).unwrap();
+    assert!(!format!("{config:?}").contains("hunter2"));
+    assert!(matches!(config.projections, Projections::Postgresql(_)));
+}
+
+#[test]
 fn errors_name_file_line_key_found_and_allowed() {
     for (text, expected) in [
         (
@@ -47,7 +88,7 @@ fn errors_name_file_line_key_found_and_allowed() {
         ),
         (
             "[ledgers]\nmode = \"on\"",
-            "sluice.toml:1: unknown key \"ledgers\" at the top level; allowed: nats, host, events, ledger, gateway, admin, telemetry, http, secret, plugins, bridge, plugin",
+            "sluice.toml:1: unknown key \"ledgers\" at the top level; allowed: nats, host, events, ledger, gateway, admin, telemetry, http, projections, secret, plugins, bridge, plugin",
         ),
         (
             "[host]\nname = \"${MISSING}\"",

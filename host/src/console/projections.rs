@@ -109,10 +109,14 @@ impl Problem {
                 page::Error::Wrong(_) => StatusCode::BAD_REQUEST,
                 page::Error::Rebuilt | page::Error::Before { .. } => StatusCode::GONE,
                 page::Error::NotKept => StatusCode::CONFLICT,
-                page::Error::Store(store::Error::TooLong(_)) => StatusCode::SERVICE_UNAVAILABLE,
+                page::Error::Store(store::Error::TooLong(_) | store::Error::Away(_)) => {
+                    StatusCode::SERVICE_UNAVAILABLE
+                }
                 page::Error::Store(
                     store::Error::Sqlite { .. }
                     | store::Error::Disk { .. }
+                    | store::Error::Postgres { .. }
+                    | store::Error::Trust(_)
                     | store::Error::Form { .. }
                     | store::Error::Taken { .. },
                 ) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -197,7 +201,7 @@ async fn answer(
     if query.as_of.is_none() {
         let version = shown.version(context.as_ref(), &query).await?;
         let of = table.clone();
-        let changed = version.look(move |store| store.read(|read| page::changed(read, &of)));
+        let changed = version.look(move |store| store.changed(&of));
         let changed = changed.await.map_err(|error| Problem::of_version(&error))?;
         if let Ok(changed) = changed
             && is_known(headers, &etag(&version.id, changed, false))

@@ -6,6 +6,7 @@ use crate::gateway;
 use crate::load;
 use crate::nats_server;
 use crate::plugin::http;
+use crate::projections::store;
 use crate::telemetry::traces;
 use crate::tls;
 
@@ -51,6 +52,9 @@ pub enum Error {
     /// Plug-ins' requests could trust nobody.
     #[error(transparent)]
     Trust(http::TrustError),
+    /// Nowhere to keep the rows of projections.
+    #[error(transparent)]
+    Projections(#[from] store::Error),
     /// Nowhere to export traces to.
     #[error(transparent)]
     Traces(#[from] traces::Error),

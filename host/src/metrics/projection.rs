@@ -93,7 +93,7 @@ impl ProjectionMetrics {
                 gauge_of.set(gauge(behind));
             }
         }
-        for (table, rows) in current.store.counts().unwrap_or_default() {
+        for (table, rows) in current.store.counts() {
             let label = ProjectionTable {
                 projection: self.name.clone(),
                 table,

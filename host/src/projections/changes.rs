@@ -5,19 +5,64 @@
 
 use std::sync::Arc;
 
-use rusqlite::{Connection, params};
 use serde_json::value::RawValue;
 use tokio::sync::watch;
 
 use super::asked::Error;
-use super::store::{schema, signed, unsigned};
 use super::version::Version;
 use super::{Shown, Versions};
 
 /// Changes that are looked up at once.
-const MOST: i64 = 500;
+pub(super) const MOST: usize = 500;
 /// And bytes of them.
 const MOST_BYTES: usize = 4 << 20;
+
+/// What was told last: the event, and the row.
+pub(super) type Place = (u64, String);
+
+/// What a store has behind a place.
+pub(super) struct Told {
+    /// Up to where it is.
+    pub(super) position: u64,
+    /// Changes, and whether these are all there are; none when it is not known any more.
+    pub(super) found: Option<(Vec<Changed>, bool)>,
+}
+
+/// Changes that are being gathered, in the order of events and keys.
+#[derive(Default)]
+pub(super) struct Gathering {
+    found: Vec<Changed>,
+    bytes: usize,
+    is_cut: bool,
+}
+
+impl Gathering {
+    /// Takes the next one. Gives whether that was too much.
+    pub(super) fn take(&mut self, key: String, row: Option<Box<RawValue>>, sequence: u64) -> bool {
+        if let Some(last) = self.found.last_mut() {
+            last.is_last = last.sequence < sequence;
+        }
+        if MOST <= self.found.len() || MOST_BYTES <= self.bytes {
+            self.is_cut = true;
+            return true;
+        }
+        self.bytes += row.as_ref().map_or(0, |row| row.get().len());
+        self.found.push(Changed {
+            key,
+            row,
+            sequence,
+            is_last: true,
+        });
+        false
+    }
+
+    pub(super) fn all(self, position: u64) -> Told {
+        Told {
+            position,
+            found: Some((self.found, !self.is_cut)),
+        }
+    }
+}
 
 /// One change.
 #[derive(Debug, Clone)]
@@ -50,8 +95,7 @@ pub struct Listener {
     versions: watch::Receiver<Versions>,
     version: Arc<Version>,
     table: String,
-    /// What was told last: the event, and the row.
-    last: (u64, String),
+    last: Place,
     /// What is to be told first.
     first: Option<News>,
 }
@@ -136,18 +180,9 @@ impl Listener {
 
     async fn look(&mut self) -> Result<Option<News>, Error> {
         let (table, last) = (self.table.clone(), self.last.clone());
-        let looked = self.version.look(move |store| {
-            store.read(|read| {
-                let forgotten = schema::number(read, &schema::forgotten_of(&table))?;
-                let position = schema::standing(read)?.position;
-                if last.0 < unsigned(forgotten) {
-                    return Ok((position, None));
-                }
-                Ok((position, Some(changes(read, &table, &last)?)))
-            })
-        });
+        let looked = self.version.look(move |store| store.changes(&table, &last));
         let looked = looked.await?.map_err(super::query::page::Error::from)?;
-        let (position, found) = looked;
+        let Told { position, found } = looked;
         let Some((found, is_whole)) = found else {
             self.last = (position, END.to_owned());
             return Ok(Some(News::Rebuilt));
@@ -158,47 +193,4 @@ impl Listener {
         }
         Ok((!found.is_empty()).then_some(News::Changed(found)))
     }
-}
-
-/// Changes behind a place, and whether these are all there are.
-fn changes(
-    read: &Connection,
-    table: &str,
-    (sequence, key): &(u64, String),
-) -> rusqlite::Result<(Vec<Changed>, bool)> {
-    let sql = format!(
-        "SELECT key, row, changed FROM {} WHERE ?1 <= changed AND (?1 < changed OR ?2 < key) \
-         ORDER BY changed, key LIMIT {}",
-        schema::rows(table),
-        MOST + 1
-    );
-    let mut statement = read.prepare_cached(&sql)?;
-    let mut rows = statement.query(params![signed(*sequence), key])?;
-    let (mut found, mut bytes): (Vec<Changed>, usize) = (Vec::new(), 0);
-    let mut is_whole = true;
-    while let Some(row) = rows.next()? {
-        let sequence = unsigned(row.get(2)?);
-        if let Some(last) = found.last_mut() {
-            last.is_last = last.sequence < sequence;
-        }
-        if usize::try_from(MOST).is_ok_and(|most| most <= found.len()) || MOST_BYTES <= bytes {
-            is_whole = false;
-            break;
-        }
-        let text: Option<String> = row.get(1)?;
-        bytes += text.as_ref().map_or(0, String::len);
-        let row_of = |text| {
-            RawValue::from_string(text).map_err(|error| {
-                let kind = rusqlite::types::Type::Text;
-                rusqlite::Error::FromSqlConversionFailure(1, kind, error.into())
-            })
-        };
-        found.push(Changed {
-            key: row.get(0)?,
-            row: text.map(row_of).transpose()?,
-            sequence,
-            is_last: true,
-        });
-    }
-    Ok((found, is_whole))
 }

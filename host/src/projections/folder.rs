@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::store::{self, Error};
+use super::store::Error;
+use super::store::sqlite::remove;
 use crate::plugin::generation::Generation;
 
 const VERSIONS: &str = "versions.json";
@@ -44,6 +45,21 @@ pub(super) struct Written {
     pub(super) building: Option<Named>,
     /// Counts the versions that there were.
     pub(super) runs: u64,
+}
+
+impl Written {
+    /// A name for a new version of this build.
+    pub(super) fn name(&mut self, build: &Generation) -> Named {
+        self.runs += 1;
+        let digest = build.digest();
+        let digits = digest.strip_prefix("sha256:").unwrap_or(digest);
+        let digits = digits.get(..DIGITS).unwrap_or(digits);
+        Named {
+            id: format!("{digits}-{}", self.runs),
+            digest: digest.to_owned(),
+            config: build.manifest().config.clone(),
+        }
+    }
 }
 
 /// The folder of one projection.
@@ -80,19 +96,6 @@ impl Folder {
         // The types have no way to fail.
         let text = serde_json::to_vec_pretty(written).unwrap_or_default();
         self.put(&path, &text)
-    }
-
-    /// A name for a new version of this build.
-    pub(super) fn name(&self, written: &mut Written, build: &Generation) -> Named {
-        written.runs += 1;
-        let digest = build.digest();
-        let digits = digest.strip_prefix("sha256:").unwrap_or(digest);
-        let digits = digits.get(..DIGITS).unwrap_or(digits);
-        Named {
-            id: format!("{digits}-{}", written.runs),
-            digest: digest.to_owned(),
-            config: build.manifest().config.clone(),
-        }
     }
 
     pub(super) fn database(&self, named: &Named) -> PathBuf {
@@ -142,7 +145,7 @@ impl Folder {
             };
             if !named.contains(&id) && (rest.starts_with("sqlite") || rest == "wasm") {
                 tracing::info!(file = %path.display(), "a file that no version has goes");
-                store::remove(&path);
+                remove(&path);
             }
         }
     }

@@ -7,14 +7,20 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::folder::{Folder, Named, Written};
-use super::opening::{Parts, before, blocking, open};
+use self::beginning::begin;
+use self::sharing::Part;
+use super::Versions;
+use super::folder::{Named, Written};
+use super::opening::{Parts, blocking, open};
 use super::running::Running;
+use super::shelf::Shelf;
 use super::store::Error;
-use super::{Shown, Versions};
 use crate::metrics::{ProjectionMetrics, Standing};
 use crate::plugin::generation::Generation;
 use crate::rollout::Rollout;
+
+mod beginning;
+mod sharing;
 
 /// How often it is looked at whether a version has caught up.
 const LOOK: Duration = Duration::from_millis(50);
@@ -71,91 +77,14 @@ pub async fn keep(
     }
 }
 
-/// Opens what there is, and begins what there is not.
-async fn begin(
-    parts: &Parts,
-    name: &str,
-    rollouts: &mut watch::Receiver<Arc<Rollout>>,
-) -> Result<Keeper, Error> {
-    let wanted = Arc::clone(&rollouts.borrow_and_update().generation);
-    let (folder, mut written) = {
-        let (config, name) = (Arc::clone(&parts.config), name.to_owned());
-        blocking(parts, move || {
-            let folder = Folder::open(&config.host.data_dir, &name)?;
-            let written = folder.read()?;
-            folder.tidy(&written);
-            Ok((folder, written))
-        })
-        .await?
-    };
-    let named = match written.current.clone() {
-        Some(named) => named,
-        None => {
-            let named = folder.name(&mut written, &wanted);
-            written.current = Some(named.clone());
-            named
-        }
-    };
-    let build = match named.is_of(&wanted) {
-        true => Ok(Arc::clone(&wanted)),
-        false => before(parts, &folder, &named).await,
-    };
-    let (build, stands) = match build {
-        Ok(build) => (Some(build), None),
-        Err(error) => {
-            tracing::warn!(
-                projection = name,
-                digest = named.digest,
-                error,
-                "the build before cannot be run; its rows stand still until the new one has them"
-            );
-            (None, Some(error))
-        }
-    };
-    // The shape of the file is the build's that made it.
-    let shaped = build.as_ref().unwrap_or(&wanted);
-    let version = open(parts, &folder, &named, shaped).await?;
-    version.stands(stands);
-    let saved = (folder.clone(), written.clone());
-    blocking(parts, move || saved.0.write(&saved.1)).await?;
-    let current = Running::start(parts, version, build);
-    let versions = Versions {
-        current: Arc::clone(&current.version),
-        building: None,
-    };
-    let (versions, seen) = watch::channel(versions);
-    let (rebuild, rebuilds) = mpsc::channel(1);
-    let shown = Shown {
-        versions: seen,
-        rebuild,
-    };
-    let mut keeper = Keeper {
-        _shown: parts.projections.show(name, shown),
-        metrics: parts.metrics.projection(name),
-        parts: parts.clone(),
-        name: name.to_owned(),
-        folder,
-        written,
-        current,
-        building: None,
-        versions,
-        rebuilds,
-        wanted,
-        reported: Standing::default(),
-        held_until: None,
-        asked_at: Instant::now(),
-        again_at: Instant::now(),
-        paused: false,
-    };
-    keeper.settle().await?;
-    Ok(keeper)
-}
-
 struct Keeper {
     parts: Parts,
     name: String,
-    folder: Folder,
+    shelf: Shelf,
+    part: Part,
     written: Written,
+    /// Versions that are nothing any more, and when they may go.
+    gone: Vec<(Instant, Named)>,
     current: Running,
     building: Option<Running>,
     versions: watch::Sender<Versions>,
@@ -196,6 +125,7 @@ impl Keeper {
                     self.pause(rollout.paused);
                     settled
                 }
+                // Each host is told; the one that writes does it.
                 Some(()) = self.rebuilds.recv() => self.rebuild().await,
                 _ = look.tick() => self.look().await,
             };
@@ -208,6 +138,9 @@ impl Keeper {
                 );
                 self.parts.health.refused(label(&self.name), error);
                 self.again_at = Instant::now() + AGAIN;
+                if self.shelf.is_shared() {
+                    self.part.is_in_doubt();
+                }
             }
         }
     }
@@ -222,6 +155,9 @@ impl Keeper {
 
     /// Has built what is wanted and not there.
     async fn settle(&mut self) -> Result<(), Error> {
+        if !self.part.owns {
+            return Ok(());
+        }
         let is_wanted = |named: &Option<Named>| {
             let named = named.as_ref();
             named.is_some_and(|named| named.is_of(&self.wanted))
@@ -243,8 +179,8 @@ impl Keeper {
 
     async fn rebuild(&mut self) -> Result<(), Error> {
         match self.building {
-            Some(_) => Ok(()),
-            None => self.build().await,
+            None if self.part.owns => self.build().await,
+            Some(_) | None => Ok(()),
         }
     }
 
@@ -254,7 +190,7 @@ impl Keeper {
             Some(named) => named,
             None => {
                 let mut written = self.written.clone();
-                let named = self.folder.name(&mut written, &self.wanted);
+                let named = written.name(&self.wanted);
                 written.building = Some(named.clone());
                 self.save(written).await?;
                 named
@@ -264,7 +200,7 @@ impl Keeper {
             projection = self.name, version = %self.wanted.manifest().version, id = named.id,
             "a new version is built; the one before answers meanwhile"
         );
-        let version = open(&self.parts, &self.folder, &named, &self.wanted).await?;
+        let version = open(&self.parts, &self.shelf, &named, &self.wanted).await?;
         let running = Running::start(&self.parts, version, Some(Arc::clone(&self.wanted)));
         running.hold(self.paused);
         self.building = Some(running);
@@ -282,17 +218,15 @@ impl Keeper {
             building.end().await;
             building.version.store.doom();
         }
-        if let Some(gone) = gone {
-            self.folder.forget_component(&gone);
-        }
+        self.goes(gone);
         self.held_until = None;
         self.show();
         Ok(())
     }
 
     async fn save(&mut self, written: Written) -> Result<(), Error> {
-        let saved = (self.folder.clone(), written.clone());
-        blocking(&self.parts, move || saved.0.write(&saved.1)).await?;
+        let (shelf, before, now) = (self.shelf.clone(), self.written.clone(), written.clone());
+        blocking(&self.parts, move || shelf.write(&before, &now)).await?;
         self.written = written;
         Ok(())
     }
@@ -301,11 +235,22 @@ impl Keeper {
         self.versions.send_replace(Versions {
             current: Arc::clone(&self.current.version),
             building: self.building.as_ref().map(|one| Arc::clone(&one.version)),
+            follows: !self.part.owns,
         });
+    }
+
+    /// A version is nothing any more.
+    fn goes(&mut self, named: Option<Named>) {
+        let at = Instant::now() + self.shelf.stays();
+        self.gone.extend(named.map(|named| (at, named)));
     }
 
     async fn look(&mut self) -> Result<(), Error> {
         self.report();
+        if !self.turn().await {
+            return Ok(());
+        }
+        self.let_old_go().await;
         let Some(building) = &self.building else {
             let is_missing = self.written.building.is_some() && self.again_at <= Instant::now();
             return if is_missing {
@@ -316,7 +261,7 @@ impl Keeper {
         };
         let (it, other) = (&building.version, &self.current.version);
         let (there, wanted) = (it.standing().position, other.standing().position);
-        if wanted <= there {
+        if wanted <= there && self.again_at <= Instant::now() {
             return self.swap().await;
         }
         // Both follow the end of the store, and neither waits for the other: the one that answers
@@ -367,9 +312,7 @@ impl Keeper {
         self.current.hold(self.paused);
         before.end().await;
         before.version.store.doom();
-        if let Some(gone) = gone {
-            self.folder.forget_component(&gone);
-        }
+        self.goes(gone);
         Ok(())
     }
 
@@ -392,6 +335,11 @@ impl Keeper {
             building.end().await;
         }
         self.current.end().await;
+        if self.part.owns {
+            let shelf = self.shelf.clone();
+            // When it cannot be said, the others see it in some seconds.
+            let _ = blocking(&self.parts, move || shelf.let_go()).await;
+        }
         let plugin = self.parts.metrics.plugin(&self.name);
         plugin.standing(self.reported, Standing::default());
         self.metrics.gone();

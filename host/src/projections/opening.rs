@@ -1,4 +1,4 @@
-//! Takes a version as it is written down, gives its build and its file, opened.
+//! Takes a version as it is written down, gives its build and its rows, opened.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,8 +8,9 @@ use async_nats::jetstream::stream::Stream;
 use tokio_util::task::TaskTracker;
 
 use super::Projections;
-use super::folder::{Folder, Named};
-use super::store::{Error, Store};
+use super::folder::Named;
+use super::shelf::Shelf;
+use super::store::Error;
 use super::version::Version;
 use crate::config::Config;
 use crate::cursor::Tail;
@@ -45,15 +46,13 @@ pub struct Parts {
 /// The build of a version that nobody has but its folder.
 pub(super) async fn before(
     parts: &Parts,
-    folder: &Folder,
+    shelf: &Shelf,
     named: &Named,
 ) -> Result<Arc<Generation>, String> {
     let (config, engine) = (Arc::clone(&parts.config), Arc::clone(&parts.engine));
-    let (folder, named) = (folder.clone(), named.clone());
+    let (shelf, named) = (shelf.clone(), named.clone());
     let loaded = parts.tracker.spawn_blocking(move || {
-        let bytes = folder
-            .component(&named)
-            .map_err(|error| error.to_string())?;
+        let bytes = shelf.component(&named).map_err(|error| error.to_string())?;
         let manifest = load::manifest(&bytes, &named.id, &config);
         let mut manifest = manifest.map_err(|error| error.to_string())?;
         manifest.config = named.config;
@@ -63,20 +62,20 @@ pub(super) async fn before(
     loaded.await.map_err(|error| error.to_string())?
 }
 
-/// Opens a version's file, or makes it, with its build's bytes beside it.
+/// Opens the rows of a version, or makes room for them, with its build's bytes beside them.
 pub(super) async fn open(
     parts: &Parts,
-    folder: &Folder,
+    shelf: &Shelf,
     named: &Named,
     build: &Arc<Generation>,
 ) -> Result<Arc<Version>, Error> {
-    let (folder, named, build) = (folder.clone(), named.clone(), Arc::clone(build));
+    let (shelf, named, build) = (shelf.clone(), named.clone(), Arc::clone(build));
     let version = blocking(parts, move || {
         let manifest = build.manifest();
         if let Some(bytes) = build.component()
             && named.is_of(&build)
         {
-            folder.keep_component(&named, bytes)?;
+            shelf.keep_component(&named, bytes)?;
         }
         // A build without the table would not be here.
         let shape = manifest.projection.clone();
@@ -84,7 +83,7 @@ pub(super) async fn open(
             path: PathBuf::from(&manifest.name),
             source: std::io::Error::other("the build is no projection"),
         })?;
-        let store = Store::open(&folder.database(&named), &shape)?;
+        let store = shelf.store(&named, &shape)?;
         let build = (named.digest, manifest.version.clone());
         Version::new(named.id, build, store)
     });

@@ -11,10 +11,9 @@ use crate::clock;
 use crate::manifest::projection::is_member;
 
 pub mod page;
-mod sql;
 #[cfg(test)]
 mod tests;
-mod value;
+pub(in crate::projections) mod value;
 
 pub use self::page::{Answer, Page, Row};
 pub use self::value::Value;
@@ -67,16 +66,16 @@ pub(super) enum Operator {
 /// One condition.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Condition {
-    member: String,
-    operator: Operator,
-    values: Vec<Value>,
+    pub(super) member: String,
+    pub(super) operator: Operator,
+    pub(super) values: Vec<Value>,
 }
 
 /// One member of an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct By {
-    member: String,
-    descending: bool,
+    pub(super) member: String,
+    pub(super) descending: bool,
 }
 
 /// What is asked of a table.

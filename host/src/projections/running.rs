@@ -9,11 +9,12 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::opening::Parts;
+use super::opening::{Parts, blocking};
 use super::store;
 use super::version::Version;
 use super::worker::{Stopped, Worker};
 use crate::cursor::{Cursor, Read, Source, Ticket, Unread, quiet_up_to};
+use crate::manifest::Manifest;
 use crate::ownership::SLOTS;
 use crate::plugin::generation::Generation;
 
@@ -107,7 +108,6 @@ struct Feed {
     reads: mpsc::Receiver<Vec<Read>>,
     unread: Arc<Unread>,
     ticket: Ticket,
-    subjects: Vec<String>,
 }
 
 impl Work {
@@ -137,8 +137,11 @@ impl Work {
         );
         let window = self.parts.config.ledger.dedup_window;
         let stop = self.stop.clone();
-        let mut worker = Worker::new(&self.build, &self.version, window, metrics, stop)?;
-        let mut feed = self.feed();
+        let (build, version) = (Arc::clone(&self.build), Arc::clone(&self.version));
+        let begin = move || Worker::new(&build, &version, window, metrics, stop);
+        let mut worker = blocking(&self.parts, begin).await?;
+        self.version.stands(None);
+        let mut feed = self.feed(worker.position());
         let mut wanted = self.version.wanted();
         let mut report = interval(REPORT);
         let mut housekeeping = interval(HOUSEKEEPING);
@@ -160,7 +163,11 @@ impl Work {
                 Ok(()) = wanted.changed() => (ask_at, ask_in) = (Some(Instant::now()), ASK_AGAIN),
                 () = sleep_until(asks.unwrap_or_else(Instant::now)), if asks.is_some() => {
                     let position = self.version.standing().position;
-                    let up_to = self.quiet(&feed, position).await;
+                    let quiet = quiet(&self.parts, self.build.manifest(), position);
+                    let up_to = tokio::select! {
+                        up_to = quiet => up_to,
+                        () = self.stop.cancelled() => None,
+                    };
                     // Nothing concerns it before that place, whatever has come since.
                     if let Some(up_to) = up_to {
                         let up = move |worker: &mut Worker| Ok(worker.move_up(up_to)?);
@@ -186,9 +193,8 @@ impl Work {
     }
 
     /// A cursor behind the place of the file. It ends with the feed.
-    fn feed(&self) -> Feed {
-        let slots: Vec<u8> = (0..SLOTS).collect();
-        let subjects = self.build.manifest().filter_subjects(&slots);
+    fn feed(&self, position: u64) -> Feed {
+        let subjects = subjects(self.build.manifest());
         let (feed, reads) = mpsc::channel(FEED);
         let unread = Arc::new(Unread::default());
         let ticket = self.parts.tail.ticket();
@@ -196,28 +202,17 @@ impl Work {
         let source = Source {
             context: self.parts.context.clone(),
             events: self.parts.events.clone(),
-            subjects: subjects.clone(),
+            subjects,
             tail: self.parts.tail.clone(),
             ticket,
             read: self.parts.metrics.plugin(name).read.clone(),
         };
-        let position = self.version.standing().position;
         let cursor = Cursor::new(source, position, Arc::clone(&unread));
         self.parts.tracker.spawn(cursor.run(feed));
         Feed {
             reads,
             unread,
             ticket,
-            subjects,
-        }
-    }
-
-    /// Up to where nothing stands in the store behind this place that concerns the projection.
-    async fn quiet(&self, feed: &Feed, position: u64) -> Option<u64> {
-        let asked = quiet_up_to(&self.parts.events, &feed.subjects, position);
-        tokio::select! {
-            up_to = asked => up_to,
-            () = self.stop.cancelled() => None,
         }
     }
 
@@ -247,6 +242,16 @@ impl Work {
             })
         })?
     }
+}
+
+/// Up to where nothing stands in the store behind this place that concerns the projection.
+pub(super) async fn quiet(parts: &Parts, manifest: &Manifest, position: u64) -> Option<u64> {
+    quiet_up_to(&parts.events, &subjects(manifest), position).await
+}
+
+fn subjects(manifest: &Manifest) -> Vec<String> {
+    let slots: Vec<u8> = (0..SLOTS).collect();
+    manifest.filter_subjects(&slots)
 }
 
 impl Feed {

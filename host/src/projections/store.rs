@@ -1,43 +1,34 @@
-//! Takes what a group of events did to the rows of a projection, gives it a file that has all of it
-//! or nothing: the rows, the place, what was refused, what rows had before.
+//! Takes what a group of events did to the rows of a projection, gives a store that has all of it or
+//! nothing: the rows, the place, what was refused, what rows had before.
 //!
-//! One connection writes, on the thread that makes the calls; others read what is committed, each
-//! question in a transaction of its own, so that an answer is from one moment.
+//! Two stores do the same: a file of SQLite, of this host alone, and a schema in a PostgreSQL that
+//! hosts share. What is SQL stands below them, and nowhere else.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::PathBuf;
+use std::time::Duration;
 
 use bytes::Bytes;
-use parking_lot::Mutex;
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Transaction, params};
 
-use self::read::Readers;
+use self::postgres::Postgres;
+use self::sqlite::Sqlite;
+use super::changes::Place as ChangesPlace;
+use super::changes::Told;
+use super::query::Query;
+use super::query::page::{Looked, Place};
 use crate::ledger::inbox::InboxId;
 use crate::manifest::Projection;
-use crate::plugin::rows::of_place;
 
 mod group;
-mod housekeeping;
-pub(in crate::projections) mod past;
-mod read;
-pub(in crate::projections) mod schema;
-#[cfg(test)]
-mod tests;
+pub(in crate::projections) mod postgres;
+pub(in crate::projections) mod sqlite;
 
-pub use self::group::{Change, Group, Refused, Standing};
-pub use self::housekeeping::Keep;
-pub use self::past::{Known, Moment};
+pub use self::group::{Change, Group, Keep, Known, Moment, Refused, Standing};
 
-/// Refused events that are kept; the newest are.
-const MOST_REFUSED: i64 = 10_000;
-/// Bytes of a refusal's text.
-const MAX_ERROR: usize = 2 << 10;
-
-/// Why the file cannot be used.
+/// Why a store cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It cannot be opened, read or written.
+    /// The file cannot be opened, read or written.
     #[error("{}: {source}", path.display())]
     Sqlite {
         /// Which.
@@ -55,13 +46,12 @@ pub enum Error {
     },
     /// Another version of the host wrote it.
     #[error(
-        "{}: the file is of the form {found}, and this version of the host writes {expected}; \
-         remove the folder, and the projection is built anew",
-        path.display()
+        "{place}: it is of the form {found}, and this version of the host writes {expected}; \
+         take it away, and the projection is built anew"
     )]
     Form {
-        /// Which.
-        path: PathBuf,
+        /// The file, or the schema.
+        place: String,
         /// As it says.
         found: i64,
         /// As this host has it.
@@ -69,314 +59,174 @@ pub enum Error {
     },
     /// Somebody else writes it.
     #[error(
-        "{}: another process has moved the projection on meanwhile: two hosts have the same \
-         data_dir; give each one its own",
-        path.display()
+        "{place}: somebody else has moved the projection on meanwhile; if that is another host \
+         with the same data_dir or the same name, give each one its own"
     )]
     Taken {
-        /// Which.
-        path: PathBuf,
+        /// The file, or the schema.
+        place: String,
     },
     /// The question took too long, and was ended.
     #[error(
         "the question took longer than {0:?} and was ended; an index on the members that it \
          filters and orders by (`indexes` under [projection]) makes it quick"
     )]
-    TooLong(std::time::Duration),
+    TooLong(Duration),
+    /// PostgreSQL is away, or on the way there or back something broke.
+    #[error("PostgreSQL is not to be had: {0}")]
+    Away(String),
+    /// The authorities by which it is known cannot be read.
+    #[error(transparent)]
+    Trust(#[from] crate::plugin::http::TrustError),
+    /// It does not do what it is told.
+    #[error("PostgreSQL, {place}: {reason}")]
+    Postgres {
+        /// What was to be used: a schema.
+        place: String,
+        /// What it says.
+        reason: String,
+    },
 }
 
-/// The file of one version of a projection.
-pub struct Store {
-    path: PathBuf,
-    shape: Projection,
-    writer: Mutex<Connection>,
-    readers: Readers,
-    /// The file goes with the last who uses it.
-    is_doomed: AtomicBool,
+/// What one version of a projection has.
+#[derive(Debug)]
+pub enum Store {
+    /// In a file.
+    Sqlite(Sqlite),
+    /// In a schema.
+    Postgres(Postgres),
+}
+
+/// Has the one that it is do it.
+macro_rules! each {
+    ($store:expr, $it:ident => $does:expr) => {
+        match $store {
+            Self::Sqlite($it) => $does,
+            Self::Postgres($it) => $does,
+        }
+    };
 }
 
 impl Store {
-    /// Opens the file, or makes it.
-    ///
-    /// # Errors
-    /// When the disk does not do it, or it is of another form.
-    pub fn open(path: &Path, shape: &Projection) -> Result<Self, Error> {
-        let failed = |source| Error::Sqlite {
-            path: path.to_owned(),
-            source,
-        };
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-            | OpenFlags::SQLITE_OPEN_CREATE
-            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let mut writer = Connection::open_with_flags(path, flags).map_err(failed)?;
-        let found = schema::prepare(&mut writer, shape).map_err(failed)?;
-        if found != schema::FORM {
-            return Err(Error::Form {
-                path: path.to_owned(),
-                found,
-                expected: schema::FORM,
-            });
-        }
-        Ok(Self {
-            readers: Readers::new(path),
-            path: path.to_owned(),
-            shape: shape.clone(),
-            writer: Mutex::new(writer),
-            is_doomed: AtomicBool::new(false),
-        })
-    }
-
     /// The tables, and what is kept of them.
     pub fn shape(&self) -> &Projection {
-        &self.shape
+        each!(self, it => it.shape())
     }
 
-    /// The file goes when nobody uses it any more.
+    /// What it has goes when nobody uses it any more. A schema is dropped by whoever keeps the
+    /// versions: other hosts may be reading it.
     pub fn doom(&self) {
-        self.is_doomed.store(true, Ordering::Relaxed);
+        match self {
+            Self::Sqlite(file) => file.doom(),
+            Self::Postgres(_) => {}
+        }
     }
 
-    /// Up to where it is.
+    /// Up to where it is. Blocks, as all that follows does, but for [`Store::counts`] and
+    /// [`Store::size`].
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// When it cannot be read.
     pub fn standing(&self) -> Result<Standing, Error> {
-        let writer = self.writer.lock();
-        schema::standing(&writer).map_err(|source| self.failed(source))
+        each!(self, it => it.standing())
     }
 
     /// A row as the last commit left it.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// When it cannot be read.
     pub fn row(&self, place: &str) -> Result<Option<Bytes>, Error> {
-        let (table, key) = of_place(place);
-        let writer = self.writer.lock();
-        let read = || {
-            let sql = format!("SELECT row FROM {} WHERE key = ?1", schema::rows(table));
-            let mut statement = writer.prepare_cached(&sql)?;
-            let row = statement.query_row([key], |row| row.get::<_, Option<String>>(0));
-            row.optional()
-        };
-        let row = read().map_err(|source| self.failed(source))?;
-        Ok(row.flatten().map(Bytes::from))
+        each!(self, it => it.row(place))
     }
 
-    /// When the store took this event, if the projection has handled it before.
+    /// Those of these events that the projection has handled before, and when the store took each.
     ///
     /// # Errors
-    /// When the file cannot be read.
-    pub fn seen(&self, id: &InboxId) -> Result<Option<u64>, Error> {
-        let writer = self.writer.lock();
-        let read = || {
-            let mut statement = writer.prepare_cached("SELECT at FROM seen WHERE id = ?1")?;
-            let at = statement.query_row([id.as_slice()], |row| row.get::<_, i64>(0));
-            at.optional()
-        };
-        let at = read().map_err(|source| self.failed(source))?;
-        Ok(at.map(unsigned))
+    /// When it cannot be read.
+    pub fn seen(&self, ids: &[InboxId]) -> Result<BTreeMap<InboxId, u64>, Error> {
+        each!(self, it => it.seen(ids))
     }
 
     /// Keeps what a group of events did, and that they have had their turn: all of it, or nothing.
-    /// Gives up to where the file is then.
+    /// Gives up to where it is then.
     ///
     /// # Errors
-    /// When it cannot be written, or another process has moved it on; then nothing of the group is
-    /// kept.
+    /// When it cannot be written, or somebody else has moved it on; then nothing of the group is
+    /// kept. When the answer is lost it is not known: the place tells.
     pub fn commit(&self, before: &Standing, group: &Group) -> Result<Standing, Error> {
-        let mut writer = self.writer.lock();
-        let now = Standing {
-            position: group.after,
-            at: group.at.max(before.at),
-            applied: before.applied + group.applied,
-            refused: before.refused + group.refused.len() as u64,
-            lost: before.lost + group.lost,
-        };
-        let mut write = || {
-            let transaction = writer.transaction()?;
-            if !schema::move_on(&transaction, before.position, &now)? {
-                return Ok(false);
-            }
-            self.write(&transaction, group)?;
-            transaction.commit()?;
-            Ok(true)
-        };
-        match write().map_err(|source| self.failed(source))? {
-            true => Ok(now),
-            false => Err(Error::Taken {
-                path: self.path.clone(),
-            }),
-        }
+        each!(self, it => it.commit(before, group))
     }
 
-    fn write(&self, transaction: &Transaction<'_>, group: &Group) -> rusqlite::Result<()> {
-        let mut newest: BTreeMap<&str, &Change> = BTreeMap::new();
-        for change in &group.changes {
-            newest.insert(&change.place, change);
-        }
-        for change in newest.into_values() {
-            write_row(transaction, change)?;
-        }
-        if self.shape.history.is_some() {
-            past::keep(transaction, &self.shape.tables, &group.changes)?;
-        }
-        let mut seen = transaction.prepare_cached(
-            "INSERT INTO seen (id, at) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET at = ?2",
-        )?;
-        for (id, at) in &group.seen {
-            seen.execute(params![id.as_slice(), signed(*at)])?;
-        }
-        for refused in &group.refused {
-            write_refused(transaction, refused)?;
-        }
-        Ok(())
+    /// Lets go of what is old, one round of it. Gives whether there is more to be done.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn keep_house(&self, keep: Keep) -> Result<bool, Error> {
+        each!(self, it => it.keep_house(keep))
     }
 
     /// The newest refused events, so many at most.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// When it cannot be read.
     pub fn refused(&self, most: usize) -> Result<Vec<Refused>, Error> {
-        self.read(|read| {
-            let mut statement = read.prepare_cached(
-                "SELECT sequence, id, type, reason, error, stored FROM refused \
-                 ORDER BY sequence DESC LIMIT ?1",
-            )?;
-            let rows = statement.query_map([signed(most as u64)], |row| {
-                Ok(Refused {
-                    sequence: unsigned(row.get(0)?),
-                    id: row.get(1)?,
-                    event_type: row.get(2)?,
-                    reason: row.get(3)?,
-                    error: row.get(4)?,
-                    stored: row.get(5)?,
-                })
-            })?;
-            rows.collect()
-        })
+        each!(self, it => it.refused(most))
     }
 
-    /// How many rows each table has.
+    /// The event that changed a table last.
     ///
     /// # Errors
-    /// When the file cannot be read.
-    pub fn counts(&self) -> Result<BTreeMap<String, u64>, Error> {
-        self.read(|read| {
-            let mut counts = BTreeMap::new();
-            for table in &self.shape.tables {
-                let count = schema::number(read, &schema::count_of(table))?;
-                counts.insert(table.clone(), unsigned(count));
-            }
-            Ok(counts)
-        })
+    /// When it cannot be read.
+    pub(crate) fn changed(&self, table: &str) -> Result<u64, Error> {
+        each!(self, it => it.changed(table))
     }
 
-    /// Bytes that the file takes, with what is about to go into it.
+    /// A page of a table, all of it from one moment.
+    pub(super) fn page(
+        &self,
+        query: &Query,
+        table: &str,
+        place: Option<Vec<Place>>,
+    ) -> Result<Looked, Error> {
+        each!(self, it => it.page(query, table, place))
+    }
+
+    /// What has changed in a table behind a place.
+    pub(super) fn changes(&self, table: &str, place: &ChangesPlace) -> Result<Told, Error> {
+        each!(self, it => it.changes(table, place))
+    }
+
+    /// How many rows each table has. Does not block for long.
+    pub fn counts(&self) -> BTreeMap<String, u64> {
+        match self {
+            Self::Sqlite(file) => file.counts().unwrap_or_default(),
+            Self::Postgres(schema) => schema.counts(),
+        }
+    }
+
+    /// Bytes on disk. Does not block for long.
     pub fn size(&self) -> u64 {
-        let sizes = files(&self.path).into_iter();
-        let sizes = sizes.filter_map(|file| std::fs::metadata(file).ok());
-        sizes.map(|metadata| metadata.len()).sum()
-    }
-
-    fn failed(&self, source: rusqlite::Error) -> Error {
-        Error::Sqlite {
-            path: self.path.clone(),
-            source,
-        }
+        each!(self, it => it.size())
     }
 }
 
-impl Drop for Store {
-    fn drop(&mut self) {
-        if self.is_doomed.load(Ordering::Relaxed) {
-            remove(&self.path);
-        }
-    }
+/// Where a table stands in the history: its number among those of the manifest.
+fn number_of(tables: &[String], table: &str) -> i64 {
+    let number = tables.iter().position(|own| own == table);
+    number
+        .and_then(|number| i64::try_from(number).ok())
+        .unwrap_or(-1)
 }
 
-impl std::fmt::Debug for Store {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_tuple("Store").field(&self.path).finish()
-    }
-}
-
-/// Takes a file away, and what SQLite has beside it.
-pub fn remove(path: &Path) {
-    for file in files(path) {
-        // What is not there any more is gone; what cannot be taken away is tried at the next start.
-        let _ = std::fs::remove_file(file);
-    }
-}
-
-fn files(path: &Path) -> [PathBuf; 3] {
-    ["", "-wal", "-shm"].map(|suffix| {
-        let mut file = path.as_os_str().to_owned();
-        file.push(suffix);
-        PathBuf::from(file)
-    })
-}
-
-/// A row that stays as it was is no change.
-fn write_row(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Result<()> {
-    let (table, key) = of_place(&change.place);
-    let rows = schema::rows(table);
-    let row = change.row.as_deref().map(String::from_utf8_lossy);
-    let before: Option<Option<String>> = transaction
-        .prepare_cached(&format!("SELECT row FROM {rows} WHERE key = ?1"))?
-        .query_row([key], |row| row.get(0))
-        .optional()?;
-    let added = match (before.as_ref().and_then(Option::as_deref), row.as_deref()) {
-        (None, None) => return Ok(()),
-        (Some(before), Some(now)) if before == now => return Ok(()),
-        (Some(_), Some(_)) => 0,
-        (None, Some(_)) => 1,
-        (Some(_), None) => -1,
-    };
-    let sql = match before {
-        Some(_) => format!("UPDATE {rows} SET row = ?2, changed = ?3 WHERE key = ?1"),
-        None => format!("INSERT INTO {rows} (key, row, changed) VALUES (?1, ?2, ?3)"),
-    };
-    let mut write = transaction.prepare_cached(&sql)?;
-    write.execute(params![key, row, signed(change.sequence)])?;
-    if added != 0 {
-        schema::add(transaction, &schema::count_of(table), added)?;
-    }
-    Ok(())
-}
-
-fn write_refused(transaction: &Transaction<'_>, refused: &Refused) -> rusqlite::Result<()> {
-    let mut error = refused.error.as_str();
-    if MAX_ERROR < error.len() {
-        let end = (0..=MAX_ERROR)
-            .rev()
-            .find(|end| error.is_char_boundary(*end));
-        error = error.get(..end.unwrap_or(0)).unwrap_or_default();
-    }
-    let mut insert = transaction.prepare_cached(
-        "INSERT OR REPLACE INTO refused (sequence, id, type, reason, error, stored) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-    )?;
-    insert.execute(params![
-        signed(refused.sequence),
-        refused.id,
-        refused.event_type,
-        refused.reason,
-        error,
-        refused.stored
-    ])?;
-    let mut keep = transaction.prepare_cached(
-        "DELETE FROM refused WHERE sequence <= \
-         (SELECT sequence FROM refused ORDER BY sequence DESC LIMIT 1 OFFSET ?1)",
-    )?;
-    keep.execute([MOST_REFUSED])?;
-    Ok(())
-}
-
-/// SQLite has no unsigned numbers; no sequence and no time gets so far.
-pub(in crate::projections) fn signed(number: u64) -> i64 {
+/// A database has no unsigned numbers; no sequence and no time gets so far.
+fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-pub(in crate::projections) fn unsigned(number: i64) -> u64 {
+fn unsigned(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -107,7 +107,12 @@ impl Version {
     }
 
     pub(super) fn moved(&self, now: Standing) {
-        self.standing.send_replace(now);
+        // A host that follows may know more than the one that writes has written down.
+        self.standing.send_if_modified(|before| {
+            let position = before.position.max(now.position);
+            let now = Standing { position, ..now };
+            std::mem::replace(before, now) != now
+        });
     }
 
     /// Waits until all events up to this place have had their turn. Gives whether they have.
@@ -195,7 +200,7 @@ impl Version {
             applied: standing.applied,
             refused: standing.refused,
             lost: standing.lost,
-            rows: self.store.counts().unwrap_or_default(),
+            rows: self.store.counts(),
             bytes: self.store.size(),
             stands: self.stands.lock().clone(),
         }

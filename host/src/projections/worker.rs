@@ -1,5 +1,6 @@
 //! Takes events one after another, has the build take each into the rows, commits in groups.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,6 +57,9 @@ pub(super) struct Worker {
     dedup_window: Duration,
     metrics: (PluginMetrics, ProjectionMetrics),
     standing: Standing,
+    /// Events of this batch that were handled before, or have been since, and when the store took
+    /// each.
+    seen: BTreeMap<InboxId, u64>,
     group: Group,
     /// Events of the group,
     count: u64,
@@ -80,6 +84,8 @@ impl Worker {
             row.map_err(|error| error.to_string())
         });
         let standing = version.store.standing()?;
+        // What was committed when nobody heard of it.
+        version.moved(standing);
         Ok(Self {
             build: Arc::clone(build),
             version: Arc::clone(version),
@@ -89,6 +95,7 @@ impl Worker {
             dedup_window,
             metrics,
             standing,
+            seen: BTreeMap::new(),
             group: Group::default(),
             count: 0,
             bytes: 0,
@@ -97,10 +104,16 @@ impl Worker {
         })
     }
 
+    /// Up to where it is.
+    pub(super) fn position(&self) -> u64 {
+        self.standing.position
+    }
+
     /// Has events take their turn, and commits. Blocks for as long as that takes. What it does not
     /// get to is read again from where the file stands.
     pub(super) fn work(&mut self, reads: Vec<Read>) -> Result<(), Stopped> {
         self.begun = Instant::now();
+        self.look_back(&reads)?;
         for read in reads {
             if self.stop.is_cancelled() {
                 self.commit()?;
@@ -200,7 +213,7 @@ impl Worker {
             }
         };
         self.metrics.0.delivered.inc();
-        if self.came_before(delivery, inbox_id)? {
+        if self.came_before(delivery, inbox_id) {
             self.metrics.0.duplicate.inc();
             self.passed(delivery);
             return Ok(());
@@ -222,6 +235,7 @@ impl Worker {
         call.traceparent = format!("00-{}-{:016x}-01", call.idempotency_key, delivery.sequence);
         if self.call(delivery, &mut call)? {
             self.group.seen.insert(*inbox_id, delivery.published());
+            self.seen.insert(*inbox_id, delivery.published());
         }
         self.passed(delivery);
         Ok(())
@@ -233,14 +247,21 @@ impl Worker {
         self.group.at = delivery.published();
     }
 
-    fn came_before(&self, delivery: &Delivery, id: &InboxId) -> Result<bool, store::Error> {
-        let before = match self.group.seen.get(id) {
-            Some(before) => Some(*before),
-            None => self.version.store.seen(id)?,
-        };
+    /// Asks the store once which of these it has handled before.
+    fn look_back(&mut self, reads: &[Read]) -> Result<(), store::Error> {
+        let ids = reads.iter().filter_map(|read| match read {
+            Read::Delivery(delivery) if !delivery.is_envelope => delivery.event().ok(),
+            Read::Delivery(_) | Read::Lost { .. } => None,
+        });
+        let ids: Vec<InboxId> = ids.map(|decoded| decoded.inbox_id).collect();
+        self.seen = self.version.store.seen(&ids)?;
+        Ok(())
+    }
+
+    fn came_before(&self, delivery: &Delivery, id: &InboxId) -> bool {
         let window = u64::try_from(self.dedup_window.as_millis()).unwrap_or(u64::MAX);
         let is_new = |before: u64| before.saturating_add(window) < delivery.published();
-        Ok(before.is_some_and(|before| !is_new(before)))
+        self.seen.get(id).is_some_and(|before| !is_new(*before))
     }
 
     /// Attempts, until it ends: whether it was handled. The events behind it wait: their order

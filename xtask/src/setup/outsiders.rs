@@ -1,5 +1,5 @@
-//! What stands outside and looks at a host as its users do: a browser, and Prometheus. They are
-//! had if they can be.
+//! What stands outside: what looks at a host as its users do, a browser and Prometheus, and the
+//! database that projections may have their rows in. They are had if they can be.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use anyhow::{Error, Result};
 
 use super::debian::Program;
 use super::npm::Packages;
-use super::told;
+use super::{postgres, told};
 use crate::layout::Layout;
 
 const CHROMIUM: Program = Program {
@@ -65,6 +65,7 @@ pub(crate) fn ensure(layout: &Layout) -> Outsiders {
         ),
         ("SLUICE_PROMETHEUS", "prometheus", PROMETHEUS.ensure(layout)),
         ("SLUICE_PROMTOOL", "promtool", PROMTOOL.ensure(layout)),
+        (postgres::VARIABLE, "postgresql", postgres::ensure(layout)),
     ];
     let found = ways.map(|(variable, what, result)| (variable, what, told(what, result)));
     Outsiders {

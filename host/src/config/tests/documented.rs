@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::{error, manifest, parse};
 use crate::config::{
-    Auth, Config, Credential, GatewaySource, Place, Proof, Role, Secret, SourceKind,
+    Auth, Config, Credential, GatewaySource, Place, Projections, Proof, Role, Secret, SourceKind,
 };
 use crate::manifest::{Delivery, Limits, Retry, parse as parse_manifest};
 
@@ -106,6 +106,11 @@ fn the_documented_options_are_read() {
         Some("http://127.0.0.1:4317")
     );
     assert_eq!(config.telemetry.sample, 0.1);
+    let Projections::Postgresql(postgresql) = &config.projections else {
+        panic!("{:?}", config.projections);
+    };
+    assert_eq!(postgresql.config.get_dbname(), Some("projections"));
+    assert_eq!(postgresql.ca.as_deref(), Some(Path::new("db-ca.pem")));
     let applied = config
         .apply(manifest("[capabilities]\nemit = [\"d365.custom.>\"]"))
         .unwrap();
@@ -137,6 +142,7 @@ fn every_known_key_is_documented() {
         "gateway",
         "admin",
         "telemetry",
+        "projections",
         "plugin.x",
     ] {
         let error = error(&format!("[{table}]\nzzz = 1"));

@@ -200,7 +200,7 @@ mod tests {
         let folder = std::path::Path::new("");
         let config = Config::parse(text, "sluice.toml", folder, &lookup).expect("a config");
         let secret = config.secrets.get("crm").expect("the secret");
-        let trust = trust(None).expect("trust");
+        let trust = trust("http.ca", None).expect("trust");
         let credential = Credential::new("crm", secret, client(&trust, Reach::Anywhere));
         assert_eq!(credential.header_name(), AUTHORIZATION);
         let header = credential.header().await.expect("a header");

@@ -2,16 +2,13 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use rusqlite::types::Value as Sql;
-use rusqlite::{Connection, params_from_iter};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
-use super::sql::{Part, behind, condition, expression, order};
-use super::{By, KEY, Query, Wrong};
+use super::{KEY, Query, Wrong};
 use crate::hex::hex;
-use crate::projections::store::{Known, Store, past, schema, unsigned};
+use crate::projections::store::Store;
 
 /// A row as it is answered.
 #[derive(Debug, Serialize, Deserialize)]
@@ -44,13 +41,94 @@ struct Cursor {
     place: Vec<Place>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
-enum Place {
+/// What a member is at the end of a page, as the store compares it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(in crate::projections) enum Place {
     Null,
     Whole(i64),
     /// The bits, since no digits are to be lost.
     Real(u64),
+    /// In digits, as many as there are.
+    Number(String),
     Text(String),
+}
+
+impl Place {
+    /// Whether a page can end there: who asks may have written it.
+    fn is_one(&self) -> bool {
+        match self {
+            Self::Null | Self::Whole(_) | Self::Text(_) => true,
+            Self::Real(bits) => f64::from_bits(*bits).is_finite(),
+            Self::Number(digits) => {
+                digits
+                    .bytes()
+                    .all(|byte| byte.is_ascii_digit() || matches!(byte, b'-' | b'.'))
+                    && serde_json::from_str::<serde_json::Number>(digits).is_ok()
+            }
+        }
+    }
+}
+
+/// What a store found.
+pub(in crate::projections) enum Looked {
+    Found(Found),
+    /// The moment is not known any more: from this place and this time on it is.
+    Before(u64, u64),
+}
+
+/// Rows of a page.
+#[derive(Default)]
+pub(in crate::projections) struct Found {
+    pub(in crate::projections) rows: Vec<Row>,
+    /// The place of the last one, where more stand behind it.
+    pub(in crate::projections) last: Option<Vec<Place>>,
+    /// The event that changed the table last; of a moment, that moment's.
+    pub(in crate::projections) changed: u64,
+}
+
+/// A page that is being filled.
+pub(in crate::projections) struct Filling<'a> {
+    query: &'a Query,
+    bytes: usize,
+    last: Vec<Place>,
+    found: Found,
+}
+
+impl<'a> Filling<'a> {
+    pub(in crate::projections) fn of(query: &'a Query, changed: u64) -> Self {
+        Self {
+            query,
+            bytes: 0,
+            last: Vec::new(),
+            found: Found {
+                changed,
+                ..Found::default()
+            },
+        }
+    }
+
+    /// Takes a row and the values of the order's members. Gives whether the page was full before.
+    pub(in crate::projections) fn take(
+        &mut self,
+        (key, sequence, row): (String, u64, Box<RawValue>),
+        mut place: Vec<Place>,
+    ) -> bool {
+        let Self { query, found, .. } = self;
+        self.bytes += row.get().len();
+        let is_too_much = query.bytes < self.bytes && !found.rows.is_empty();
+        if query.limit <= found.rows.len() || is_too_much {
+            found.last = Some(std::mem::take(&mut self.last));
+            return true;
+        }
+        place.push(Place::Text(key.clone()));
+        self.last = place;
+        found.rows.push(Row { key, sequence, row });
+        false
+    }
+
+    pub(in crate::projections) fn found(self) -> Looked {
+        Looked::Found(self.found)
+    }
 }
 
 /// Why there is no page.
@@ -101,28 +179,17 @@ impl Query {
         if self.as_of.is_some() && shape.history.is_none() {
             return Err(Error::NotKept);
         }
-        let answered = store.read(|read| {
-            let mut from = Part {
-                text: schema::rows(table),
-                parameters: Vec::new(),
-            };
-            let changed = match self.as_of {
-                None => changed(read, table)?,
-                Some(moment) => match store.known(read, moment)? {
-                    Known::Before(since, at) => return Ok(Err((since, at))),
-                    Known::At(sequence) => {
-                        from = then(past::number_of(&shape.tables, table), sequence);
-                        sequence
-                    }
-                },
-            };
-            let (rows, last) = self.rows(read, from, place.as_deref())?;
-            Ok(Ok((rows, last, changed)))
-        })?;
-        let (rows, last, changed) = answered.map_err(|(since, at)| Error::Before {
-            since,
-            at: crate::clock::rfc3339(at),
-        })?;
+        let (rows, last, changed) = match store.page(self, table, place)? {
+            Looked::Found(Found {
+                rows,
+                last,
+                changed,
+            }) => (rows, last, changed),
+            Looked::Before(since, at) => {
+                let at = crate::clock::rfc3339(at);
+                return Err(Error::Before { since, at });
+            }
+        };
         let next = last.map(|place| self.cursor(version, table, place));
         Ok(Answer {
             page: Page { rows, next },
@@ -130,57 +197,8 @@ impl Query {
         })
     }
 
-    /// The rows, and the place of the last one where more stand behind it.
-    fn rows(
-        &self,
-        read: &Connection,
-        from: Part,
-        place: Option<&[Sql]>,
-    ) -> rusqlite::Result<(Vec<Row>, Option<Vec<Sql>>)> {
-        let mut columns = String::from("SELECT key, changed, row");
-        for By { member, .. } in &self.order {
-            columns.push_str(", ");
-            columns.push_str(&expression(member));
-        }
-        let mut text = format!("{columns} FROM {} WHERE row IS NOT NULL", from.text);
-        let mut parameters = from.parameters;
-        let conditions = self.conditions.iter().map(condition);
-        for part in conditions.chain(place.map(|place| behind(&self.order, place))) {
-            text.push_str(" AND ");
-            text.push_str(&part.text);
-            parameters.extend(part.parameters);
-        }
-        text.push_str(&order(&self.order));
-        text.push_str(&format!(" LIMIT {}", self.limit + 1));
-        let mut statement = read.prepare_cached(&text)?;
-        let mut found = statement.query(params_from_iter(parameters))?;
-        let (mut rows, mut bytes, mut last) = (Vec::new(), 0, Vec::new());
-        while let Some(row) = found.next()? {
-            let text: String = row.get(2)?;
-            bytes += text.len();
-            if self.limit <= rows.len() || (self.bytes < bytes && !rows.is_empty()) {
-                return Ok((rows, Some(last)));
-            }
-            last.clear();
-            for column in 0..self.order.len() {
-                last.push(row.get::<_, Sql>(3 + column)?);
-            }
-            let key: String = row.get(0)?;
-            last.push(Sql::Text(key.clone()));
-            rows.push(Row {
-                key,
-                sequence: unsigned(row.get(1)?),
-                row: RawValue::from_string(text).map_err(|error| {
-                    let kind = rusqlite::types::Type::Text;
-                    rusqlite::Error::FromSqlConversionFailure(2, kind, error.into())
-                })?,
-            });
-        }
-        Ok((rows, None))
-    }
-
     /// Where the page begins.
-    fn place(&self, version: &str, table: &str) -> Result<Option<Vec<Sql>>, Error> {
+    fn place(&self, version: &str, table: &str) -> Result<Option<Vec<Place>>, Error> {
         let Some(text) = &self.cursor else {
             return Ok(None);
         };
@@ -195,17 +213,18 @@ impl Query {
         if cursor.version != version {
             return Err(Error::Rebuilt);
         }
-        if cursor.place.len() != self.order.len() + 1 {
+        let is_whole = cursor.place.len() == self.order.len() + 1;
+        if !is_whole || !cursor.place.iter().all(Place::is_one) {
             return Err(wrong().into());
         }
-        Ok(Some(cursor.place.into_iter().map(Sql::from).collect()))
+        Ok(Some(cursor.place))
     }
 
-    fn cursor(&self, version: &str, table: &str, place: Vec<Sql>) -> String {
+    fn cursor(&self, version: &str, table: &str, place: Vec<Place>) -> String {
         let cursor = Cursor {
             version: version.to_owned(),
             question: self.question(table),
-            place: place.into_iter().map(Place::from).collect(),
+            place,
         };
         // The types have no way to fail.
         URL_SAFE_NO_PAD.encode(serde_json::to_vec(&cursor).unwrap_or_default())
@@ -215,28 +234,6 @@ impl Query {
         let mut digits = hex(&Sha256::digest(self.fingerprint(table)));
         digits.truncate(16);
         digits
-    }
-}
-
-/// The event that changed a table last.
-pub fn changed(read: &Connection, table: &str) -> rusqlite::Result<u64> {
-    let sql = format!(
-        "SELECT ifnull(max(changed), 0) FROM {}",
-        schema::rows(table)
-    );
-    let mut statement = read.prepare_cached(&sql)?;
-    statement.query_row([], |row| row.get(0)).map(unsigned)
-}
-
-/// A table as it was after an event: SQLite gives the other columns of the row that has the
-/// greatest sequence.
-fn then(table: i64, sequence: u64) -> Part {
-    let sequence = Sql::Integer(i64::try_from(sequence).unwrap_or(i64::MAX));
-    Part {
-        text: "(SELECT key, max(sequence) AS changed, row FROM history \
-               WHERE tbl = ? AND sequence <= ? GROUP BY key)"
-            .to_owned(),
-        parameters: vec![Sql::Integer(table), sequence],
     }
 }
 
@@ -258,26 +255,4 @@ pub fn of_key(key: &str, query: &Query) -> Result<Query, Wrong> {
         limit: 1,
         ..query.clone()
     })
-}
-
-impl From<Sql> for Place {
-    fn from(value: Sql) -> Self {
-        match value {
-            Sql::Null | Sql::Blob(_) => Self::Null,
-            Sql::Integer(number) => Self::Whole(number),
-            Sql::Real(number) => Self::Real(number.to_bits()),
-            Sql::Text(text) => Self::Text(text),
-        }
-    }
-}
-
-impl From<Place> for Sql {
-    fn from(place: Place) -> Self {
-        match place {
-            Place::Null => Self::Null,
-            Place::Whole(number) => Self::Integer(number),
-            Place::Real(bits) => Self::Real(f64::from_bits(bits)),
-            Place::Text(text) => Self::Text(text),
-        }
-    }
 }

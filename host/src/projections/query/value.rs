@@ -1,7 +1,5 @@
 //! Takes the text of a value in an address, gives what a member is compared with.
 
-use rusqlite::types::{ToSql, ToSqlOutput, Value as Sql};
-
 /// What a member is compared with.
 ///
 /// | text | what it meets |
@@ -23,7 +21,7 @@ pub enum Value {
     Text(String),
 }
 
-/// As SQLite has it: 64 bits, whole or not.
+/// 64 bits, whole or not.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Number {
     /// A whole one.
@@ -88,14 +86,5 @@ pub(super) fn list(text: &str) -> Result<Vec<Value>, String> {
         found => Err(format!(
             "1 to {MOST} values are allowed, and {found} were given"
         )),
-    }
-}
-
-impl ToSql for Number {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(ToSqlOutput::Owned(match self {
-            Self::Whole(number) => Sql::Integer(*number),
-            Self::Real(number) => Sql::Real(*number),
-        }))
     }
 }

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::{Standing, signed, unsigned};
+use super::super::{Standing, signed, unsigned};
 use crate::manifest::Projection;
 
 /// The form of the file, `user_version`.
@@ -32,7 +32,7 @@ INSERT OR IGNORE INTO facts (name, value) VALUES
 
 /// The SQL table of a projection's table. Its name is one of the manifest's, which has letters,
 /// digits and `_` only.
-pub(in crate::projections) fn rows(table: &str) -> String {
+pub(super) fn rows(table: &str) -> String {
     format!("\"rows_{table}\"")
 }
 
@@ -42,17 +42,17 @@ pub(super) fn count_of(table: &str) -> String {
 }
 
 /// The fact that says up to where tombstones of a table were let go of.
-pub(in crate::projections) fn forgotten_of(table: &str) -> String {
+pub(super) fn forgotten_of(table: &str) -> String {
     format!("forgotten:{table}")
 }
 
 /// A member of a row, as an index and a question name it: both have to be the same text.
-pub(in crate::projections) fn member(path: &str) -> String {
+pub(super) fn member(path: &str) -> String {
     format!("json_extract(row, '{}')", pointer(path))
 }
 
 /// The member's place in a row. Its words have letters, digits, `_` and `-` only.
-pub(in crate::projections) fn pointer(path: &str) -> String {
+pub(super) fn pointer(path: &str) -> String {
     let mut pointer = String::from("$");
     for word in path.split('.') {
         pointer.push_str(&format!(".\"{word}\""));
@@ -103,7 +103,7 @@ pub(super) fn prepare(writer: &mut Connection, shape: &Projection) -> rusqlite::
     form(writer)
 }
 
-pub(in crate::projections) fn number(read: &Connection, fact: &str) -> rusqlite::Result<i64> {
+pub(super) fn number(read: &Connection, fact: &str) -> rusqlite::Result<i64> {
     let mut statement = read.prepare_cached("SELECT value FROM facts WHERE name = ?1")?;
     let value = statement.query_row([fact], |row| row.get(0)).optional()?;
     Ok(value.unwrap_or(0))
@@ -121,7 +121,7 @@ pub(super) fn add(write: &Connection, fact: &str, more: i64) -> rusqlite::Result
     Ok(())
 }
 
-pub(in crate::projections) fn standing(read: &Connection) -> rusqlite::Result<Standing> {
+pub(super) fn standing(read: &Connection) -> rusqlite::Result<Standing> {
     let fact = |name| number(read, name).map(unsigned);
     Ok(Standing {
         position: fact("position")?,

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::plugin::rows::place;
 use crate::projections::query::Query;
+use crate::projections::store::{Keep, Moment, Store};
 
 fn shape() -> Projection {
     Projection {
@@ -19,7 +20,7 @@ fn shape() -> Projection {
 
 fn store() -> (tempfile::TempDir, Store) {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(&dir.path().join("x.sqlite"), &shape()).unwrap();
+    let store = Store::Sqlite(Sqlite::open(&dir.path().join("x.sqlite"), &shape()).unwrap());
     (dir, store)
 }
 
@@ -93,9 +94,9 @@ fn what_is_old_goes_and_the_newest_version_at_the_bound_stays() {
     };
     let gone = gone.answer(&store, "v", "a").unwrap_err().to_string();
     assert!(gone.contains("from event 50 on"), "{gone}");
-    assert_eq!(store.seen(&[79; 16]).unwrap(), None);
-    assert_eq!(store.seen(&[80; 16]).unwrap(), Some(800));
-    assert_eq!(store.counts().unwrap()["a"], 2);
+    assert_eq!(store.seen(&[[79; 16]]).unwrap(), BTreeMap::new());
+    assert_eq!(store.seen(&[[80; 16]]).unwrap()[&[80; 16]], 800);
+    assert_eq!(store.counts()["a"], 2);
 }
 
 proptest! {

@@ -1,13 +1,13 @@
-//! Takes conditions and an order, gives the SQL of a question and its parameters.
+//! Takes conditions and an order, gives the SQL of a question for SQLite, and its parameters.
 //!
 //! What comes from an address gets into the text of SQL in one way only: as a member's path, whose
 //! words have letters, digits, `_` and `-`. Values are parameters.
 
 use rusqlite::types::Value as Sql;
 
-use super::value::Number;
-use super::{By, Condition, KEY, Operator, Value};
-use crate::projections::store::schema;
+use super::schema;
+use crate::projections::query::value::Number;
+use crate::projections::query::{By, Condition, KEY, Operator, Value};
 
 /// A part of a question: its text, and its parameters in their order.
 #[derive(Debug, Default, PartialEq)]

@@ -1,31 +1,18 @@
 //! Takes how long things are kept, gives room: old ids, tombstones and versions of rows go, some at a time.
 
-use std::time::Duration;
-
 use rusqlite::{OptionalExtension as _, Transaction, params};
 
-use super::{Error, Store, schema, signed, unsigned};
+use super::super::{Error, Keep, millis, signed, unsigned};
+use super::{Sqlite, schema};
 
 /// Rows that one round takes away of each kind.
 const ROUND: i64 = 5_000;
 /// Tombstones of a table that are kept, for those who follow its changes.
 const TOMBSTONES: i64 = 100_000;
 
-/// How long things are kept.
-#[derive(Debug, Clone, Copy)]
-pub struct Keep {
-    /// The time now, Unix milliseconds.
-    pub now: u64,
-    /// An event that comes again within this time is not handled again.
-    pub ids: Duration,
-}
-
-impl Store {
+impl Sqlite {
     /// One round. Gives whether there is more to be done.
-    ///
-    /// # Errors
-    /// When the file cannot be written.
-    pub fn keep_house(&self, keep: Keep) -> Result<bool, Error> {
+    pub(in crate::projections::store) fn keep_house(&self, keep: Keep) -> Result<bool, Error> {
         let mut writer = self.writer.lock();
         let mut round = || {
             let transaction = writer.transaction()?;
@@ -42,10 +29,6 @@ impl Store {
         };
         round().map_err(|source| self.failed(source))
     }
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// By the time of the last event, not of this machine: what was applied long after it was stored

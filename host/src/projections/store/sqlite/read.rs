@@ -8,17 +8,18 @@ use parking_lot::Mutex;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio::time::Instant;
 
-use super::{Error, Store};
+use super::{Error, Sqlite};
 
 /// Connections that wait for a question.
 const MAX_IDLE: usize = 4;
 /// A question that takes longer is ended.
-pub(in crate::projections) const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(5);
 /// SQLite is looked at each time it has done so many of its steps.
 const STEPS: i32 = 20_000;
 /// KiB of pages that each keeps.
 const CACHE: i64 = 8 << 10;
 
+#[derive(Debug)]
 pub(super) struct Readers {
     path: PathBuf,
     idle: Mutex<Vec<Connection>>,
@@ -53,13 +54,10 @@ impl Readers {
     }
 }
 
-impl Store {
+impl Sqlite {
     /// Asks, of what is committed: what the answer is made of is all from one moment. Blocks for
     /// as long as a question may take.
-    ///
-    /// # Errors
-    /// When the file cannot be read, or that takes too long.
-    pub(crate) fn read<T>(
+    pub(super) fn read<T>(
         &self,
         question: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, Error> {

@@ -5,34 +5,9 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
-use super::{Change, Store, schema, signed, unsigned};
+use super::super::{Change, Known, Moment, number_of, signed, unsigned};
+use super::{Sqlite, schema};
 use crate::plugin::rows::of_place;
-
-/// A moment that is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Moment {
-    /// After this event of the store.
-    Sequence(u64),
-    /// At this time, Unix milliseconds: after the last event that the store had by then.
-    Time(u64),
-}
-
-/// Whether a moment is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Known {
-    /// It is: after this event.
-    At(u64),
-    /// Not any more: from this place and this time on it is.
-    Before(u64, u64),
-}
-
-/// Where a table stands in the history: its number among those of the manifest.
-pub(in crate::projections) fn number_of(tables: &[String], table: &str) -> i64 {
-    let number = tables.iter().position(|own| own == table);
-    number
-        .and_then(|number| i64::try_from(number).ok())
-        .unwrap_or(-1)
-}
 
 pub(super) fn keep(
     transaction: &Transaction<'_>,
@@ -57,13 +32,9 @@ pub(super) fn keep(
     Ok(())
 }
 
-impl Store {
+impl Sqlite {
     /// Whether the rows of a moment are known, in a question of their own.
-    pub(in crate::projections) fn known(
-        &self,
-        read: &Connection,
-        moment: Moment,
-    ) -> rusqlite::Result<Known> {
+    pub(super) fn known(&self, read: &Connection, moment: Moment) -> rusqlite::Result<Known> {
         let since = unsigned(schema::number(read, "since")?);
         let since_at = unsigned(schema::number(read, "since_at")?);
         let sequence = match moment {
