@@ -68,6 +68,8 @@ pub mod rollout;
 
 pub mod projections;
 
+pub mod schemas;
+
 pub mod roster;
 
 pub mod manifest;

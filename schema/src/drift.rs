@@ -174,7 +174,13 @@ fn is_class_of(shape: &Shape, value: &Value) -> bool {
     is_open || tag(object).is_none_or(|tag| shape.tags.contains(&tag))
 }
 
-/// What a shape is, in words.
+impl Shape {
+    /// What it is, in words: kinds of values, or the classes of objects.
+    pub fn words(&self) -> String {
+        words(self)
+    }
+}
+
 pub(crate) fn words(shape: &Shape) -> String {
     if shape.tags.is_empty() || shape.tags.contains(ANY_TAG) {
         return shape.kinds.to_string();
