@@ -1,6 +1,5 @@
 //! Takes a config, gives a running host: wires the stages together.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,15 +17,14 @@ use self::deployed::Deployed;
 pub use self::error::Error;
 use self::own::Owning;
 use self::plugins::{News, Plugins};
-use self::start::{Found, builds, check_writable, connect, look};
+use self::start::{Found, builds, check_writable, connect, lease, look, watch_schemas};
 use crate::admin::{self, Admin};
-use crate::clock;
 use crate::config::{Config, LedgerMode, Server};
 use crate::cursor::Tail;
 use crate::gateway::Gateway;
 use crate::health::Health;
 use crate::journal::Journal;
-use crate::leases::{Lease, Leases};
+use crate::leases::Leases;
 use crate::ledger::committer::Committer;
 use crate::metrics::Metrics;
 use crate::nats_server::NatsServer;
@@ -34,6 +32,7 @@ use crate::operations::{replays, retention};
 use crate::plugin::compiler::Compiler;
 use crate::projections::Projections;
 use crate::roster::Roster;
+use crate::schemas::Watcher;
 use crate::telemetry::traces::Traces;
 
 mod deployed;
@@ -64,6 +63,7 @@ struct Shared {
     roster: Roster,
     journal: Journal,
     projections: Projections,
+    schemas: Watcher,
     tracker: TaskTracker,
     drain: CancellationToken,
     /// Called when the grace time is over: what still waits for the broker is given up.
@@ -103,6 +103,7 @@ impl Host {
         let shared = Shared {
             traces: Traces::new(&config, instance, &metrics, &tracker)?,
             config: Arc::new(config),
+            schemas: Watcher::new(metrics.clone()),
             health: Health::default(),
             metrics,
             journal,
@@ -116,7 +117,7 @@ impl Host {
         };
         let gateway = Gateway::bind(
             &shared.config,
-            (shared.metrics.clone(), shared.traces.clone()),
+            start::seen_by(&shared),
             &shared.tracker,
             shared.broker.subscribe(),
         );
@@ -270,12 +271,13 @@ async fn work(
     let written = shared.tracker.spawn(written);
     let goodbye = shared.abort.child_token();
     let mut keeping = shared.tracker.spawn(keeper.run(goodbye.clone()));
+    watch_schemas(shared, &broker);
     let builds = builds(shared, &broker, &engine);
     let mut deployed = Deployed::new(shared.clone(), broker.clone(), Arc::clone(&engine));
     let tail = Tail::default();
     shared.tracker.spawn(tail.clone().run(
         (broker.context.clone(), broker.events.clone()),
-        shared.metrics.messages_read(true),
+        (shared.metrics.messages_read(true), shared.schemas.clone()),
         shared.abort.clone(),
     ));
     let owning = Owning {
@@ -332,19 +334,6 @@ async fn work(
 
 fn short_id(id: &str) -> &str {
     id.get(..8).unwrap_or(id)
-}
-
-/// What this host says of itself at first.
-fn lease(shared: &Shared) -> Lease {
-    Lease {
-        id: Uuid::from_bytes(shared.owner).simple().to_string(),
-        name: shared.config.host.name.clone(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        started: clock::rfc3339(clock::unix_millis()),
-        leaving: false,
-        plugins: BTreeMap::new(),
-        running: BTreeSet::new(),
-    }
 }
 
 fn ended_by_itself(task: &str, panicked: &JoinError) -> Error {

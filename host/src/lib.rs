@@ -70,6 +70,8 @@ pub mod projections;
 
 pub mod schemas;
 
+pub mod system_events;
+
 pub mod roster;
 
 pub mod manifest;

@@ -3,8 +3,12 @@
 //! A version never changes: what is learnt or imported anew is the next one. The same schemas are
 //! files in git, `<type>/<version>.json`.
 
+pub mod drifts;
 pub mod files;
 pub mod learning;
+pub mod readers;
 pub mod registry;
+pub mod watcher;
 
 pub use registry::{Error, Version, stream_config};
+pub use watcher::Watcher;

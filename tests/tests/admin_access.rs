@@ -53,6 +53,7 @@ const LOOKED_AT: [&str; 12] = [
     "/events",
     "/dead-letters",
     "/replays",
+    "/schemas",
     "/hosts",
     "/audit",
     "/api/v1/plug-ins",

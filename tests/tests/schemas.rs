@@ -6,8 +6,10 @@ use std::fs;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use sluicegate_tests::bodies::{account_update, invoice};
+use sluicegate_tests::component::with_manifest;
+use sluicegate_tests::outputs::stored;
 use sluicegate_tests::sluice::{Said, sluice, sluice_on};
-use sluicegate_tests::{Source, Stage, within};
+use sluicegate_tests::{Broker, Setup, Source, Stage, environment, until, within};
 
 const ACCOUNT: &str = "d365.dataverse.account.update";
 const INVOICE: &str = "d365.fno.SalesInvoicePostedBusinessEvent";
@@ -189,6 +191,173 @@ fn descriptions_of_others_become_versions() -> Result<()> {
         schema(&stage, &["import", &fno, "--as", "xml"])
             .await?
             .refused(2, &["--as"])?;
+        Ok(())
+    })
+}
+
+/// The guest `ok` as a plug-in of this name that hears of accounts, with more lines.
+fn hearing(name: &str, more: &str) -> Result<Vec<u8>> {
+    let guest = fs::read(environment::guest("ok")?)?;
+    let manifest = format!(
+        "[plugin]\nname = \"{name}\"\nversion = \"1.0.0\"\n\
+         [subscribe]\nsubjects = [\"d365.dataverse.*.record.account.*\"]\n{more}"
+    );
+    with_manifest(&guest, &manifest)
+}
+
+fn reads(members: &str) -> String {
+    format!("[[reads]]\ntype = \"{ACCOUNT}\"\nmembers = [{members}]\n")
+}
+
+const LIMIT: &str = "/InputParameters/Target/Attributes/creditlimit";
+
+#[test]
+fn a_member_removed_one_retyped_and_one_added_are_each_told_once_with_who_reads_them() -> Result<()>
+{
+    within(300, async {
+        let dataverse = Source::new("dataverse", "contoso");
+        let broker = Broker::start().await?;
+        let limit = reads(&format!("{LIMIT:?}"));
+        let other = reads("\"/InputParameters/Target/Attributes/new_factor\"");
+        let setup = Setup::new(broker.url())
+            .source(&dataverse)
+            .file("limit.wasm", hearing("limit", &limit)?)
+            .file("factor.wasm", hearing("factor", &other)?)
+            .file("listener.wasm", hearing("listener", "")?);
+        let stage = Stage::of(broker, setup).await?;
+        for n in 1..=20 {
+            stage.taken(&dataverse.json(account_update(n, n)?)).await?;
+        }
+        schema(&stage, &["learn", "--type", ACCOUNT]).await?.ok()?;
+        // The same as before is no drift; nor is a column that was cleared.
+        let cleared = account_update(30, 30)?.replace("\"value\":0.10", "\"value\":null");
+        // Whoever has to know the schema first knows it when the drift is told.
+        let drifted = |n: u64| -> Result<String> {
+            Ok(account_update(n, n)?
+                .replace("{\"key\":\"new_factor\",\"value\":0.10},", "")
+                .replace("{\"__type\":\"Money:http:\\/\\/schemas.microsoft.com\\/xrm\\/2011\\/Contracts\",\"Value\":74999.9500}", "74999.95")
+                .replace("{\"key\":\"donotemail\"", "{\"key\":\"new_added\",\"value\":\"x\"},{\"key\":\"donotemail\""))
+        };
+        stage.taken(&dataverse.json(cleared)).await?;
+        let mut n = 40;
+        let found = until("the drift to be told", 30, async || {
+            n += 1;
+            let told = stage.taken(&dataverse.json(drifted(n)?)).await?;
+            let first = told.attribute("id")?;
+            let rows = schema(&stage, &["drift", "--json"])
+                .await?
+                .ok()?
+                .json_lines()?;
+            ensure!(rows.len() == 3, "{n}, {first}: {rows:?}");
+            Ok(rows)
+        })
+        .await?;
+        let of = |path: &str| {
+            let row = found
+                .iter()
+                .find(|row| row["path"] == format!("/InputParameters/Target/Attributes/{path}"));
+            row.with_context(|| format!("{path} is not in {found:?}"))
+        };
+        let plugins = |row: &Value| -> Vec<String> {
+            let all = row["plugins"].as_array().into_iter().flatten();
+            let words = all.map(|one| format!("{} {}", one["plugin"], one["how"]).replace('"', ""));
+            words.collect()
+        };
+        let limit = of("creditlimit")?;
+        ensure!(
+            limit["kind"] == "retyped" && limit["was"] == "Money" && limit["is"] == "number",
+            "{limit}"
+        );
+        ensure!(
+            limit["example"] == "74999.95" && limit["host"] == "host-1",
+            "{limit}"
+        );
+        ensure!(
+            plugins(limit) == ["limit reads", "listener subscribed"],
+            "{limit}"
+        );
+        let factor = of("new_factor")?;
+        ensure!(
+            factor["kind"] == "removed" && factor["is"] == "absent",
+            "{factor}"
+        );
+        ensure!(
+            plugins(factor) == ["factor reads", "listener subscribed"],
+            "{factor}"
+        );
+        let added = of("new_added")?;
+        ensure!(
+            added["kind"] == "added" && plugins(added) == ["listener subscribed"],
+            "{added}"
+        );
+
+        // More of the same are not told again, nor after a start.
+        let mut stage = stage;
+        stage.host.stop().await?;
+        stage.host.start().await?;
+        for n in 100..130 {
+            stage.taken(&dataverse.json(drifted(n)?)).await?;
+        }
+        let subject = "d365.custom.host-1.system.schema-drift.raised.*";
+        let events = until("the events of the drift", 20, async || {
+            let checked = stage.host.metrics().await?;
+            let checked = checked.sum("sluicegate_schema_bodies_total", &[("what", "checked")])?;
+            ensure!(1.0 <= checked, "{checked} bodies were looked at");
+            let events = stored(&stage.jetstream, "EVENTS", subject).await?;
+            ensure!(3 <= events.len(), "{} events", events.len());
+            Ok(events)
+        })
+        .await?;
+        ensure!(events.len() == 3, "{} events", events.len());
+        for event in &events {
+            ensure!(event.attribute("type")? == "d365.custom.schema-drift");
+            let data: Value = serde_json::from_slice(&event.body)?;
+            ensure!(found.contains(&data), "{data} is not in {found:?}");
+        }
+        let told = stage
+            .host
+            .metrics()
+            .await?
+            .sum("sluicegate_schema_drift_total", &[])?;
+        ensure!(told == 0.0, "{told} were told again");
+        let shown = schema(&stage, &["drift"]).await?.ok()?.stdout;
+        ensure!(
+            shown.contains("limit (reads), listener (subscribed)"),
+            "{shown}"
+        );
+
+        // It is right so: the next version knows it, and nothing is left to be told.
+        let accepted = schema(&stage, &["accept", ACCOUNT, "--json"])
+            .await?
+            .ok()?
+            .json()?;
+        ensure!(
+            accepted["what"] == "new" && accepted["version"] == 2,
+            "{accepted}"
+        );
+        let rows = schema(&stage, &["drift", "--json"])
+            .await?
+            .ok()?
+            .json_lines()?;
+        ensure!(rows.is_empty(), "{rows:?}");
+        let shown = schema(&stage, &["show", ACCOUNT]).await?.ok()?.stdout;
+        for line in [
+            "Attributes/creditlimit  number or Money, always\n",
+            "Attributes/new_factor  null or number\n",
+        ] {
+            ensure!(shown.contains(line), "{line} is not in {shown}");
+        }
+        let deeds = sluice_on(&stage.broker, &["audit", "--json"])
+            .await?
+            .ok()?
+            .json_lines()?;
+        ensure!(
+            deeds.iter().any(|deed| deed["action"] == "accept-schema"),
+            "{deeds:?}"
+        );
+        schema(&stage, &["accept", "d365.none"])
+            .await?
+            .refused(1, &["no schema of d365.none"])?;
         Ok(())
     })
 }

@@ -12,6 +12,7 @@ use crate::schemas::files;
 use crate::schemas::registry::{self, Kept, Version};
 
 mod check;
+mod drift;
 mod import;
 mod learn;
 
@@ -25,6 +26,10 @@ pub(super) enum Verb {
     Learn(learn::Args),
     /// Take the descriptions of others, or a folder of schemas.
     Import(import::Args),
+    /// What live bodies have otherwise than their schema says, and which plug-ins read it.
+    Drift(drift::Args),
+    /// Take what bodies look like now for right: it becomes the next version.
+    Accept(drift::Accept),
     /// Write every version into a folder, `<type>/<version>.json`, for git.
     Export(Export),
     /// Compare the versions of a folder with each other, and with what plug-ins read; no broker.
@@ -69,6 +74,8 @@ pub(super) async fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Show(args) => show(args).await,
         Verb::Learn(args) => learn::run(args).await,
         Verb::Import(args) => import::run(args).await,
+        Verb::Drift(args) => drift::run(args).await,
+        Verb::Accept(args) => drift::accept_type(args).await,
         Verb::Export(args) => export(args).await,
         Verb::Check(args) => check::run(&args),
     }
