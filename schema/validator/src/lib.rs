@@ -29,7 +29,9 @@ mod tests {
 
     fn is_valid(shape: &Shape, body: &Value) -> bool {
         let schema = shape.schema("t");
-        jsonschema::draft202012::new(&schema).expect("a schema").is_valid(body)
+        jsonschema::draft202012::new(&schema)
+            .expect("a schema")
+            .is_valid(body)
     }
 
     fn value() -> impl Strategy<Value = Value> {
@@ -52,7 +54,11 @@ mod tests {
             let object = |members: BTreeMap<String, Value>| Value::Object(Map::from_iter(members));
             let pairs = |members: BTreeMap<String, Value>| {
                 let pairs = members.into_iter();
-                Value::Array(pairs.map(|(key, value)| json!({"key": key, "value": value})).collect())
+                Value::Array(
+                    pairs
+                        .map(|(key, value)| json!({"key": key, "value": value}))
+                        .collect(),
+                )
             };
             prop_oneof![
                 3 => members().prop_map(object),
