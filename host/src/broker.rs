@@ -17,6 +17,7 @@ use crate::deployment;
 use crate::journal;
 use crate::leases;
 use crate::operations::audit;
+use crate::schemas;
 
 pub use self::deleting::{How, delete};
 pub use self::reading::{ReadError, message, open, read, read_all};
@@ -237,6 +238,8 @@ pub async fn provision(context: Context, config: &Config) -> Result<Broker, Erro
     })?;
     let bucket = leases::stream_config(config.nats.replicas);
     let bucket = stream(&context, leases::STREAM, bucket).await?;
+    let schemas = schemas::stream_config(config.nats.replicas);
+    stream(&context, schemas::registry::STREAM, schemas).await?;
     Ok(Broker {
         context,
         events,
@@ -246,7 +249,7 @@ pub async fn provision(context: Context, config: &Config) -> Result<Broker, Erro
 }
 
 /// What each stream is to be like, but for the object stores' own.
-pub fn wanted(config: &Config) -> [StreamConfig; 6] {
+pub fn wanted(config: &Config) -> [StreamConfig; 7] {
     [
         events_config(config),
         ledger_config(config),
@@ -254,6 +257,7 @@ pub fn wanted(config: &Config) -> [StreamConfig; 6] {
         leases::stream_config(config.nats.replicas),
         audit::stream_config(config.nats.replicas),
         journal::stream_config(config),
+        schemas::stream_config(config.nats.replicas),
     ]
 }
 

@@ -26,6 +26,7 @@ mod replay;
 mod rollback;
 mod run;
 mod sagas;
+mod schema;
 mod send;
 mod sign;
 mod simulate;
@@ -114,6 +115,9 @@ enum Verb {
     /// Sagas: list, show, cancel, retry.
     #[command(subcommand)]
     Sagas(sagas::Verb),
+    /// What the bodies of each type look like: list, show, learn, import, export, check.
+    #[command(subcommand)]
+    Schema(schema::Verb),
     /// Tables that are made of events: list, show, rebuild.
     #[command(subcommand)]
     Projections(projections::Verb),
@@ -164,6 +168,7 @@ impl Cli {
                 .block_on(state::run(args))
                 .map(|()| ExitCode::SUCCESS),
             Verb::Sagas(verb) => runtime.block_on(sagas::run(verb)),
+            Verb::Schema(verb) => runtime.block_on(schema::run(verb)),
             Verb::Projections(verb) => runtime.block_on(projections::run(verb)),
             Verb::Audit(args) => runtime.block_on(audit::run(args)),
             Verb::Compile(bounds) => compiler::run(bounds).map(|()| ExitCode::SUCCESS),

@@ -37,6 +37,7 @@ mod projections;
 mod replays;
 mod sagas;
 mod sampler;
+mod schemas;
 mod shelf;
 mod story;
 mod words;
@@ -159,6 +160,8 @@ pub fn guarded(console: Console) -> Router {
         .route("/sagas/one", get(sagas::timeline))
         .route("/sagas/cancel", post(sagas::cancel))
         .route("/sagas/retry", post(sagas::retry))
+        .route("/schemas", get(schemas::show))
+        .route("/schemas/accept", post(schemas::accept))
         .route("/hosts", get(hosts::show))
         .route("/audit", get(audit::show))
         .nest("/api/v1", api::router())

@@ -33,6 +33,7 @@ use self::understand::{Item, understand};
 use crate::config::{Config, SourceKind};
 use crate::ledger::LEAST_TTL;
 use crate::metrics::Metrics;
+use crate::schemas::Watcher;
 use crate::telemetry::traces::Traces;
 use crate::tls;
 
@@ -104,6 +105,7 @@ struct Parts {
     memory: Memory,
     store: Store,
     traces: Traces,
+    schemas: Watcher,
     /// How long a dead letter is kept.
     dead_letter_ttl: Duration,
 }
@@ -115,7 +117,7 @@ impl Gateway {
     /// [`Error`]: what waiting cannot mend.
     pub async fn bind(
         config: &Config,
-        (metrics, traces): (Metrics, Traces),
+        (metrics, traces, schemas): (Metrics, Traces, Watcher),
         tracker: &TaskTracker,
         broker: watch::Receiver<Option<Context>>,
     ) -> Result<Option<Self>, Error> {
@@ -144,6 +146,7 @@ impl Gateway {
             memory: Memory::default(),
             store,
             traces,
+            schemas,
             dead_letter_ttl: config.ledger.dedup_window.max(LEAST_TTL),
         });
         Ok(Some(Self {
@@ -223,12 +226,14 @@ impl Parts {
         traced.understood(&mut items);
         source.metrics().received.inc_by(items.len() as u64);
         let mut answer = Answer::default();
+        let mut bodies = Vec::new();
         let outgoing: Vec<Outgoing> = items
             .into_iter()
             .enumerate()
             .map(|(index, item)| match item {
                 Item::Event(event, subject) => {
                     answer.event(&event, &subject);
+                    bodies.extend(self.schemas.body(&event, &subject));
                     Outgoing::event(*event, subject)
                 }
                 Item::Undecodable { bytes, error } => {
@@ -245,6 +250,9 @@ impl Parts {
             .collect();
         let kept = self.store.keep(outgoing).await?;
         traced.kept(&kept);
+        for body in bodies {
+            self.schemas.offer(body);
+        }
         let metrics = source.metrics();
         metrics.published.inc_by(kept.len() as u64);
         metrics.undecodable.inc_by(answer.dead_letters() as u64);

@@ -17,7 +17,9 @@ use self::deployed::Deployed;
 pub use self::error::Error;
 use self::own::Owning;
 use self::plugins::{News, Plugins};
-use self::start::{Found, bridges, builds, check_writable, connect, lease, look, relaying};
+use self::start::{
+    Found, bridges, builds, check_writable, connect, lease, look, relaying, watch_schemas,
+};
 use crate::admin::{self, Admin};
 use crate::config::{Config, LedgerMode, Server};
 use crate::cursor::Tail;
@@ -32,6 +34,7 @@ use crate::operations::{replays, retention};
 use crate::plugin::compiler::Compiler;
 use crate::projections::Projections;
 use crate::roster::Roster;
+use crate::schemas::Watcher;
 use crate::telemetry::traces::Traces;
 
 mod deployed;
@@ -62,6 +65,7 @@ struct Shared {
     roster: Roster,
     journal: Journal,
     projections: Projections,
+    schemas: Watcher,
     tracker: TaskTracker,
     drain: CancellationToken,
     /// Called when the grace time is over: what still waits for the broker is given up.
@@ -101,6 +105,7 @@ impl Host {
         let shared = Shared {
             traces: Traces::new(&config, instance, &metrics, &tracker)?,
             config: Arc::new(config),
+            schemas: Watcher::new(metrics.clone()),
             health: Health::default(),
             metrics,
             journal,
@@ -114,7 +119,7 @@ impl Host {
         };
         let gateway = Gateway::bind(
             &shared.config,
-            (shared.metrics.clone(), shared.traces.clone()),
+            start::seen_by(&shared),
             &shared.tracker,
             shared.broker.subscribe(),
         );
@@ -270,12 +275,13 @@ async fn work(
     let written = shared.tracker.spawn(written);
     let goodbye = shared.abort.child_token();
     let mut keeping = shared.tracker.spawn(keeper.run(goodbye.clone()));
+    watch_schemas(shared, &broker);
     let builds = builds(shared, &broker, &engine);
     let mut deployed = Deployed::new(shared.clone(), broker.clone(), Arc::clone(&engine));
     let tail = Tail::default();
     shared.tracker.spawn(tail.clone().run(
         (broker.context.clone(), broker.events.clone()),
-        shared.metrics.messages_read(true),
+        (shared.metrics.messages_read(true), shared.schemas.clone()),
         shared.abort.clone(),
     ));
     let owning = Owning {

@@ -72,6 +72,10 @@ pub mod projections;
 
 pub mod relaying;
 
+pub mod schemas;
+
+pub mod system_events;
+
 pub mod roster;
 
 pub mod manifest;

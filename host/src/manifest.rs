@@ -12,6 +12,7 @@ mod environment;
 pub(crate) mod origin;
 pub mod projection;
 pub(crate) mod raw;
+pub mod reads;
 pub mod saga;
 pub(crate) mod section;
 pub(crate) mod subject;
@@ -27,6 +28,7 @@ use section::Section;
 pub use document::Error;
 pub use origin::Origin;
 pub use projection::Projection;
+pub use reads::Reads;
 pub use subject::{reduce, subject_matches};
 pub use type_pattern::TypePattern;
 
@@ -57,6 +59,8 @@ pub struct Manifest {
     pub saga: Option<saga::Saga>,
     /// What makes it a projection, if it is one.
     pub projection: Option<Projection>,
+    /// Which members of which events it reads, as far as it says so.
+    pub reads: Vec<Reads>,
 }
 
 /// Which events a plug-in gets: those that match all three.
@@ -223,6 +227,7 @@ pub fn parse(text: &str, origin: &str) -> Result<Manifest, Error> {
             Some(raw) => Some(projection::projection(at("[projection]"), raw)?),
             None => None,
         },
+        reads: reads::reads(at("[[reads]]"), &raw.reads)?,
     };
     match manifest.conflict() {
         None => Ok(manifest),

@@ -29,6 +29,7 @@ mod gateway;
 mod latency;
 mod plugin;
 mod projection;
+mod schema;
 mod whole;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -67,6 +68,16 @@ struct PluginReason {
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct PluginWhat {
     plugin: String,
+    what: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Kind {
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct What {
     what: &'static str,
 }
 
@@ -128,6 +139,8 @@ pub struct Metrics {
     stream_limit: Family<Stream, Gauge>,
     projections: projection::All,
     bridges: bridge::All,
+    schema_drift: Family<Kind, Counter>,
+    schema_bodies: Family<What, Counter>,
     /// Spans that the collector took.
     pub spans_exported: Counter,
     /// Spans that were recorded and never got there.
@@ -204,6 +217,8 @@ impl Default for Metrics {
                 lost: all.register("projection_lost", "Places that had left the event store before a projection read them", Family::default()),
                 commit: all.register_with_unit("projection_commit_duration", "Time of one commit of a projection: rows and place", Unit::Seconds, durations()),
             },
+            schema_drift: all.register("schema_drift", "Members that live bodies had added, removed or retyped, each counted once", Family::default()),
+            schema_bodies: all.register("schema_bodies", "Bodies of types with a schema: looked at for drift, or left out because there were too many", Family::default()),
             spans_exported: all.register("trace_spans_exported", "Spans that the collector took", Counter::default()),
             spans_dropped: all.register("trace_spans_dropped", "Spans that were dropped because the collector did not take them in time", Counter::default()),
             registry: Arc::new(all.into()),

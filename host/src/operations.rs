@@ -16,6 +16,7 @@ pub mod redaction;
 pub mod replays;
 pub mod retention;
 pub mod sagas;
+pub mod schemas;
 pub mod shadow;
 pub mod state;
 pub mod who;

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock;
 use crate::deployment::TakenBack;
 use crate::health::{Health, Partition};
-use crate::manifest::{Isolation, Manifest, OnExhausted, Ordering};
+use crate::manifest::{Isolation, Manifest, OnExhausted, Ordering, Reads};
 use crate::metrics::{Buckets, Counts, Metrics, SourceCounts};
 use crate::plugin::generation::Generation;
 use crate::projections::{self, Projections};
@@ -93,6 +93,9 @@ pub struct Entry {
     /// What it is held to, the config's word over the manifest's.
     #[serde(default)]
     pub limits: Option<Limits>,
+    /// Which members of which events it reads, as far as its manifest says so.
+    #[serde(default)]
+    pub reads: Vec<Reads>,
     /// How far it is, where it is a projection.
     #[serde(default)]
     pub projection: Option<projections::State>,
@@ -302,6 +305,9 @@ impl Roster {
                 counts: metrics.counts(),
                 latency: metrics.latency(),
                 limits: manifest.map(Limits::from),
+                reads: manifest
+                    .map(|manifest| manifest.reads.clone())
+                    .unwrap_or_default(),
                 projection: self.projections.state(plugin),
                 plugin: plugin.clone(),
                 build: build.clone(),

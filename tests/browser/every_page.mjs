@@ -9,7 +9,7 @@ if (folder) await mkdir(folder, { recursive: true });
 
 /** The pages that stand at fixed addresses, and those that are found by a link. */
 async function pages(page) {
-  const found = { flow: "/", "plug-ins": "/plug-ins", events: "/events", "dead-letters": "/dead-letters", hosts: "/hosts", audit: "/audit", replays: "/replays", sagas: "/sagas" };
+  const found = { flow: "/", "plug-ins": "/plug-ins", events: "/events", "dead-letters": "/dead-letters", hosts: "/hosts", audit: "/audit", replays: "/replays", sagas: "/sagas", schemas: "/schemas" };
   const link = async (from, selector) => {
     await page.goto(from);
     return page.locator(selector).first().getAttribute("href");

@@ -47,12 +47,13 @@ fn header<'a>(answer: &'a Answer, name: &str) -> Option<&'a str> {
 }
 
 /// Every page and question.
-const LOOKED_AT: [&str; 12] = [
+const LOOKED_AT: [&str; 13] = [
     "/",
     "/plug-ins",
     "/events",
     "/dead-letters",
     "/replays",
+    "/schemas",
     "/hosts",
     "/audit",
     "/api/v1/plug-ins",

@@ -284,8 +284,9 @@ async fn dashboard_shows(prometheus: &Prometheus) -> Result<()> {
                 .replace("$job", "sluicegate")
                 .replace("$plugin", ".*")
                 .replace("$__rate_interval", "1m");
-            // There is no projection here.
-            let is_here = !title.starts_with("Projections: ");
+            // There is no projection here, and no schema.
+            let is_elsewhere = ["Projections: ", "Schemas: "];
+            let is_here = !is_elsewhere.iter().any(|start| title.starts_with(start));
             if is_here && prometheus.series(&query).await?.is_empty() {
                 empty.push(title.clone());
             }

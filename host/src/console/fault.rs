@@ -7,8 +7,9 @@ use maud::{Markup, html};
 
 use crate::broker::ReadError;
 use crate::operations::{
-    audit, blocked, dead_letters, fleet, history, letters, replays, sagas, state,
+    audit, blocked, dead_letters, fleet, history, letters, replays, sagas, schemas, state,
 };
+use crate::schemas::registry;
 
 /// Why not.
 #[derive(Debug)]
@@ -60,6 +61,28 @@ impl From<letters::Error> for Fault {
             letters::Error::Stream(_) | letters::Error::Read(_) | letters::Error::Body(_) => {
                 Self::broker(error)
             }
+        }
+    }
+}
+
+impl From<registry::Error> for Fault {
+    fn from(error: registry::Error) -> Self {
+        match error {
+            registry::Error::None(_) => Self::new(StatusCode::NOT_FOUND, error.to_string()),
+            registry::Error::Contended(_) => Self::new(StatusCode::CONFLICT, error.to_string()),
+            registry::Error::Bucket(_)
+            | registry::Error::TooBig { .. }
+            | registry::Error::Unreadable { .. } => Self::broker(error),
+        }
+    }
+}
+
+impl From<schemas::Error> for Fault {
+    fn from(error: schemas::Error) -> Self {
+        match error {
+            schemas::Error::Registry(error) => error.into(),
+            schemas::Error::NoEvent(_) => Self::new(StatusCode::CONFLICT, error.to_string()),
+            schemas::Error::Store(_) | schemas::Error::Audit(_) => Self::broker(error),
         }
     }
 }

@@ -13,17 +13,19 @@ pub(super) enum Place {
     Events,
     DeadLetters,
     Sagas,
+    Schemas,
     Hosts,
     Audit,
     None,
 }
 
-const PLACES: [(Place, &str, &str); 7] = [
+const PLACES: [(Place, &str, &str); 8] = [
     (Place::Flow, "/", "Flow"),
     (Place::PlugIns, "/plug-ins", "Plug-ins"),
     (Place::Events, "/events", "Events"),
     (Place::DeadLetters, "/dead-letters", "Dead letters"),
     (Place::Sagas, "/sagas", "Sagas"),
+    (Place::Schemas, "/schemas", "Schemas"),
     (Place::Hosts, "/hosts", "Hosts"),
     (Place::Audit, "/audit", "Audit"),
 ];

@@ -26,6 +26,7 @@ use super::reader::{self, Broken, Reader};
 use super::{CHUNK, CHUNK_BYTES, WAIT_FIRST, WAIT_LONGEST};
 use crate::claim_check;
 use crate::delivery::Delivery;
+use crate::schemas::Watcher;
 
 mod members;
 
@@ -82,7 +83,7 @@ impl Tail {
     pub async fn run(
         self,
         (context, events): (Context, Stream),
-        read: Counter,
+        (read, schemas): (Counter, Watcher),
         stop: CancellationToken,
     ) {
         let changed = self.0.members.lock().changed();
@@ -91,6 +92,7 @@ impl Tail {
             context,
             events,
             read,
+            schemas,
             reader: None,
             filters: Vec::new(),
             is_busy: false,
@@ -148,6 +150,8 @@ struct Reading {
     context: Context,
     events: Stream,
     read: Counter,
+    /// Looks at bodies of types that have a schema.
+    schemas: Watcher,
     reader: Option<Reader>,
     /// What the reader reads.
     filters: Vec<String>,
@@ -216,7 +220,9 @@ impl Reading {
         let mut whole = Vec::with_capacity(taken.len());
         for mut delivery in taken {
             if self.redeem(&mut delivery).await {
-                whole.push(Arc::new(delivery));
+                let delivery = Arc::new(delivery);
+                self.schemas.offer_delivery(&delivery);
+                whole.push(delivery);
             } else {
                 let mut members = self.tail.0.members.lock();
                 members.give(std::mem::take(&mut whole), behind);

@@ -17,11 +17,15 @@ use crate::clock;
 use crate::config::Config;
 use crate::gateway::publisher::Publisher;
 use crate::leases::Lease;
+use crate::metrics::Metrics;
 use crate::plugin::code_cache::CodeCache;
 use crate::plugin::compiler::Compiler;
 use crate::plugin::engine::Engine;
 use crate::plugin::http::Outgoing;
 use crate::relaying;
+use crate::schemas::Watcher;
+use crate::system_events::SystemEvents;
+use crate::telemetry::traces::Traces;
 
 /// The engine, the folder, and what was found in it at the start.
 pub(super) type Found = (Arc<Engine>, Catalog, Vec<Change>);
@@ -34,6 +38,41 @@ pub(super) fn builds(shared: &Shared, broker: &Broker, engine: &Arc<Engine>) -> 
         Arc::clone(&shared.config),
         (shared.metrics.clone(), shared.tracker.clone()),
     )
+}
+
+/// Looks at what the bodies of events have otherwise than their schemas say.
+pub(super) fn watch_schemas(shared: &Shared, broker: &Broker) {
+    let (context, host) = (broker.context.clone(), shared.config.host.name.clone());
+    let (events, raising) = SystemEvents::new();
+    let stop = shared.abort.clone();
+    let raising = raising.run(context.clone(), host.clone(), stop.clone());
+    shared.tracker.spawn(raising);
+    let watching = shared.schemas.clone().watch(context, host, events, stop);
+    shared.tracker.spawn(watching);
+}
+
+/// What sees the events that the gateway takes.
+pub(super) fn seen_by(shared: &Shared) -> (Metrics, Traces, Watcher) {
+    let Shared {
+        metrics,
+        traces,
+        schemas,
+        ..
+    } = shared.clone();
+    (metrics, traces, schemas)
+}
+
+/// What this host says of itself at first.
+pub(super) fn lease(shared: &Shared) -> Lease {
+    Lease {
+        id: Uuid::from_bytes(shared.owner).simple().to_string(),
+        name: shared.config.host.name.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        started: clock::rfc3339(clock::unix_millis()),
+        leaving: false,
+        plugins: BTreeMap::new(),
+        running: BTreeSet::new(),
+    }
 }
 
 /// Loads the plug-ins.

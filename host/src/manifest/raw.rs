@@ -12,6 +12,7 @@ use toml::Spanned;
 use super::document::{Error, Leaf, List};
 use super::origin::{ORIGIN, Origin};
 use super::projection::RawProjection;
+use super::reads::RawReads;
 use super::saga::RawSaga;
 use super::section::Section;
 use super::{Capabilities, Delivery, Isolation, Limits, OnExhausted, Ordering, Retry, subject};
@@ -36,6 +37,8 @@ pub(super) struct RawManifest {
     pub(super) config: BTreeMap<String, Spanned<toml::Value>>,
     pub(super) saga: Option<Spanned<RawSaga>>,
     pub(super) projection: Option<RawProjection>,
+    #[serde(default)]
+    pub(super) reads: Vec<Spanned<RawReads>>,
 }
 
 #[derive(Deserialize, Default)]

@@ -153,7 +153,7 @@ fn errors_name_file_line_key_found_and_allowed() {
     );
     assert_eq!(
         error(&with("[retries]\nmax = 1")),
-        "plugin.toml:6: unknown key \"retries\" at the top level; allowed: plugin, subscribe, delivery, retry, limits, capabilities, config, saga, projection"
+        "plugin.toml:6: unknown key \"retries\" at the top level; allowed: plugin, subscribe, delivery, retry, limits, capabilities, config, saga, projection, reads"
     );
     assert_eq!(
         error(&with("[delivery]\n\ntimeout = \"2 parsecs\"")),
@@ -342,4 +342,52 @@ fn types_match_exactly_or_by_their_start() {
     let prefix = TypePattern::parse("d365.fno.*").unwrap();
     assert!(prefix.matches("d365.fno.a") && !prefix.matches("d365.fn"));
     assert!(TypePattern::parse("*").unwrap().matches("anything"));
+}
+
+#[test]
+fn what_is_read_is_a_type_with_members_and_each_type_once() {
+    let start = "[plugin]\nname = \"a\"\nversion = \"1\"\n[subscribe]\nsubjects = [\"d365.a.>\"]\n";
+    let parsed = |more: &str| parse(&format!("{start}{more}"), "plugin.toml");
+    let one = "[[reads]]\ntype = \"d365.a\"\nversion = 2\nmembers = [\"/x/y\"]\n";
+    let manifest = parsed(one).unwrap();
+    let [reads] = manifest.reads.as_slice() else {
+        panic!("{:?}", manifest.reads);
+    };
+    assert_eq!(
+        (reads.event_type.as_str(), reads.version),
+        ("d365.a", Some(2))
+    );
+    for (path, concerns) in [
+        ("/x", true),
+        ("/x/y/z", true),
+        ("/x/yy", false),
+        ("/z", false),
+    ] {
+        assert_eq!(reads.concerns(path), concerns, "{path}");
+    }
+    assert!(parsed("").unwrap().reads.is_empty());
+    let twice = format!("{one}{one}");
+    for (more, part) in [
+        ("[[reads]]\nmembers = []\n", "[[reads]] type is missing"),
+        (
+            "[[reads]]\ntype = \"a*\"\n",
+            "plugin.toml:7: [[reads]] type",
+        ),
+        (
+            "[[reads]]\ntype = \"a\"\nmembers = [\"x\"]\n",
+            "plugin.toml:8: [[reads]] members",
+        ),
+        (
+            "[[reads]]\ntype = \"a\"\nversion = 0\n",
+            "plugin.toml:8: [[reads]] version",
+        ),
+        (
+            "[[reads]]\ntype = \"a\"\nmember = []\n",
+            "unknown key \"member\" in [[reads]]",
+        ),
+        (twice.as_str(), "twice"),
+    ] {
+        let error = parsed(more).unwrap_err().to_string();
+        assert!(error.contains(part), "{more}: {error}");
+    }
 }

@@ -1,0 +1,133 @@
+//! Takes what the host has to say of itself, gives events in the store: on `d365.custom.<host>.system.<name>.raised.<slot>`.
+//!
+//! Whoever raises one never waits: the queue is bounded, and what does not fit is left out and
+//! said in the log. The id says what happened, so that the broker drops what several hosts raise.
+
+use async_nats::header::NATS_MESSAGE_ID;
+use async_nats::jetstream::Context;
+use serde_json::Value;
+use sluicegate_d365::{Kind, Origin, Subject, slot, token};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock;
+use crate::encode;
+use crate::event::{AttributeValue, Event, validate};
+
+/// Events that wait for the broker.
+const MAX_WAITING: usize = 256;
+
+/// One thing that a host has to say.
+#[derive(Debug, Clone)]
+pub struct SystemEvent {
+    /// `schema-drift`: of the subject, and behind `d365.custom.` the type.
+    pub name: &'static str,
+    /// The same for the same thing, whichever host says it.
+    pub id: String,
+    /// What it is about.
+    pub about: String,
+    /// More of it.
+    pub data: Value,
+}
+
+/// Where they are raised. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct SystemEvents(mpsc::Sender<SystemEvent>);
+
+/// What brings them to the store.
+#[derive(Debug)]
+pub struct Raising(mpsc::Receiver<SystemEvent>);
+
+impl SystemEvents {
+    /// Of a host.
+    pub fn new() -> (Self, Raising) {
+        let (raise, raised) = mpsc::channel(MAX_WAITING);
+        (Self(raise), Raising(raised))
+    }
+
+    /// Raises one, if there is room.
+    pub fn raise(&self, event: SystemEvent) {
+        if let Err(error) = self.0.try_send(event) {
+            tracing::warn!(%error, "an event of the host's own is left out");
+        }
+    }
+}
+
+impl Raising {
+    /// Publishes what is raised, until `stop`.
+    pub async fn run(mut self, context: Context, host: String, stop: CancellationToken) {
+        loop {
+            let event = tokio::select! {
+                event = self.0.recv() => event,
+                () = stop.cancelled() => return,
+            };
+            let Some(event) = event else { return };
+            let (name, id) = (event.name, event.id.clone());
+            if let Err(error) = publish(&context, &host, event).await {
+                tracing::warn!(name, id, error, "an event of the host's own was not stored");
+            }
+        }
+    }
+}
+
+async fn publish(context: &Context, host: &str, said: SystemEvent) -> Result<(), String> {
+    let (subject, event) = event(host, said);
+    validate(&event).map_err(|error| error.to_string())?;
+    let message_id = event.message_id();
+    let (mut headers, body) = encode::binary(event);
+    headers.insert(NATS_MESSAGE_ID, message_id);
+    let sent = context.publish_with_headers(subject, headers, body).await;
+    let stored = sent.map_err(|error| error.to_string())?.await;
+    stored.map(|_| ()).map_err(|error| error.to_string())
+}
+
+/// The event, and where it goes. Its source is the cluster's: hosts that say the same say it once.
+fn event(host: &str, said: SystemEvent) -> (String, Event) {
+    let SystemEvent {
+        name,
+        id,
+        about,
+        data,
+    } = said;
+    let key = format!("{name}/{about}");
+    let subject = Subject {
+        origin: Origin::Custom,
+        environment: token(host),
+        kind: Kind::System,
+        name: token(name),
+        action: "raised".to_owned(),
+        slot: Some(slot(&key)),
+    };
+    let event = Event {
+        id,
+        source: "/sluicegate".to_owned(),
+        event_type: format!("d365.custom.{name}"),
+        subject: Some(about),
+        time: Some(clock::rfc3339(clock::unix_millis())),
+        datacontenttype: Some("application/json".to_owned()),
+        dataschema: None,
+        extensions: vec![("partitionkey".to_owned(), AttributeValue::Text(key))],
+        data: Some(data.to_string().into()),
+    };
+    (subject.to_string(), event)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_host_says_is_an_event_of_the_grammar() {
+        let said = SystemEvent {
+            name: "schema-drift",
+            id: "1".to_owned(),
+            about: "d365.dataverse.account.update".to_owned(),
+            data: serde_json::json!({"a": 1}),
+        };
+        let (subject, event) = event("Host.1", said);
+        let start = "d365.custom.host_1.system.schema-drift.raised.";
+        assert!(subject.starts_with(start), "{subject}");
+        assert_eq!(event.event_type, "d365.custom.schema-drift");
+        assert_eq!(validate(&event), Ok(()));
+    }
+}
