@@ -8,6 +8,7 @@ mod nats;
 mod npm;
 mod outsiders;
 mod peers;
+mod rabbitmq;
 mod temp_folder;
 mod version;
 mod wasm;

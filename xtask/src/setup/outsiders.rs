@@ -1,5 +1,5 @@
-//! What stands outside and looks at a host as its users do: a browser, and Prometheus. They are
-//! had if they can be.
+//! What stands outside a host: a browser and Prometheus, which look at it as its users do, and
+//! an AMQP broker, which it is bridged to. They are had if they can be.
 
 use std::path::{Path, PathBuf};
 
@@ -7,6 +7,7 @@ use anyhow::{Error, Result};
 
 use super::debian::Program;
 use super::npm::Packages;
+use super::rabbitmq;
 use super::told;
 use crate::layout::Layout;
 
@@ -65,6 +66,7 @@ pub(crate) fn ensure(layout: &Layout) -> Outsiders {
         ),
         ("SLUICE_PROMETHEUS", "prometheus", PROMETHEUS.ensure(layout)),
         ("SLUICE_PROMTOOL", "promtool", PROMTOOL.ensure(layout)),
+        ("SLUICE_RABBITMQ", "rabbitmq", rabbitmq::ensure(layout)),
     ];
     let found = ways.map(|(variable, what, result)| (variable, what, told(what, result)));
     Outsiders {
