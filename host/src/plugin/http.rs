@@ -30,7 +30,8 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 use self::bounded::Bounded;
 pub use self::bounded::MAX_ANSWER;
 pub use self::client::Error as TrustError;
-use self::client::{Client, Prohibited, Reach, client, literal, trust};
+pub(crate) use self::client::trust;
+use self::client::{Client, Prohibited, Reach, client, literal};
 use self::credential::Credential;
 use self::kept::{Kept, hear};
 use super::store::Labels;
@@ -57,7 +58,7 @@ impl Outgoing {
     /// # Errors
     /// When the authorities of `[http]` cannot be read.
     pub fn new(config: &Config) -> Result<Self, TrustError> {
-        let trust = trust(config.http.ca.as_deref())?;
+        let trust = trust("http.ca", config.http.ca.as_deref())?;
         // Its endpoints are named by the operator.
         let tokens: Client<Full<Bytes>> = client(&trust, Reach::Anywhere);
         let credential = |(name, secret): (&String, _)| {

@@ -36,8 +36,10 @@ pub(super) type Client<B> = HyperClient<HttpsConnector<HttpConnector<Resolver>>,
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The operator's own authorities.
-    #[error("http.ca: {} {reason}", path.display())]
+    #[error("{key}: {} {reason}", path.display())]
     Ca {
+        /// Of the configuration.
+        key: &'static str,
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
@@ -48,8 +50,8 @@ pub enum Error {
     Tls(#[from] tokio_rustls::rustls::Error),
 }
 
-/// Whom plug-ins' requests trust: the system's authorities, and those of the file.
-pub(super) fn trust(ca: Option<&Path>) -> Result<Arc<ClientConfig>, Error> {
+/// Whom requests trust: the system's authorities, and those of the file that this key names.
+pub(crate) fn trust(key: &'static str, ca: Option<&Path>) -> Result<Arc<ClientConfig>, Error> {
     let mut roots = RootCertStore::empty();
     let found = load_native_certs();
     for error in &found.errors {
@@ -59,6 +61,7 @@ pub(super) fn trust(ca: Option<&Path>) -> Result<Arc<ClientConfig>, Error> {
     tracing::debug!(trusted = roots.len(), ignored, "the system's authorities");
     if let Some(path) = ca {
         let problem = |reason: String| Error::Ca {
+            key,
             path: path.to_owned(),
             reason,
         };
