@@ -265,7 +265,7 @@ mod tests {
 
     fn data(parts: &[&[u8]]) -> Body<Value> {
         let parts = parts.iter().map(|part| Data(Binary::from(part.to_vec())));
-        Body::Data(Batch::new(parts.collect()))
+        Body::Data(Batch::new(parts.collect::<Vec<_>>()))
     }
 
     fn string(text: &str) -> SimpleValue {
