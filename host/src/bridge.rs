@@ -21,6 +21,7 @@ use crate::plugin::http::Outgoing;
 pub mod http;
 pub mod intake;
 pub mod running;
+pub mod service_bus;
 pub mod sink;
 pub mod source;
 

@@ -14,7 +14,10 @@
 //! For the gateway: [`gateway`] says who may send, [`bodies`] and [`formats`] what, [`wire`] sends
 //! it, [`tls`] does so over HTTPS, [`answer`] reads what comes back, [`traffic`] sends many
 //! at a rate while something breaks.
+//!
+//! For bridges: [`rabbitmq`] is run, [`amqp`] talks to it.
 
+pub mod amqp;
 pub mod answer;
 pub mod bodies;
 pub mod broker;
@@ -41,6 +44,7 @@ pub mod process;
 pub mod projected;
 pub mod prometheus;
 pub mod proxy;
+pub mod rabbitmq;
 pub mod receiver;
 pub mod scene;
 pub mod setup;

@@ -27,8 +27,8 @@ Usage: cargo xtask VERB
   setup                       fetch what the build and the tests need: the wasm targets
                               and a nats-server; for tests of plug-ins in Python and
                               JavaScript the tools of these, for tests from outside a
-                              browser, Prometheus and a collector of traces, where they
-                              can be had
+                              browser, Prometheus, a collector of traces and RabbitMQ,
+                              where they can be had
   test [--long] [FILTER...]   build everything and run every test, or those with a FILTER
                               in their names; --long adds the soaks and the chaos runs
   demo                        run a host on a broker of its own and show what it does

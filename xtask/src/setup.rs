@@ -9,6 +9,7 @@ mod npm;
 mod outsiders;
 mod peers;
 mod postgres;
+mod rabbitmq;
 mod temp_folder;
 mod version;
 mod wasm;

@@ -3,16 +3,21 @@
 use tokio_util::sync::CancellationToken;
 
 use super::intake::Intake;
+use super::service_bus::Receives;
 use crate::config::bridge::{Bridge, Peer};
 
 /// Where the events of a bridge come from.
-pub enum Source {}
+pub enum Source {
+    /// A queue or a subscription over AMQP 1.0.
+    ServiceBus(Receives),
+}
 
 impl Source {
     /// Opens no connection yet. None where nothing comes from that kind.
     pub fn open(bridge: &Bridge) -> Option<Self> {
         match &bridge.peer {
             Peer::Http(_) => None,
+            Peer::ServiceBus(queue) => Some(Self::ServiceBus(Receives::new(queue))),
         }
     }
 
@@ -20,7 +25,9 @@ impl Source {
     ///
     /// # Errors
     /// Why it cannot go on. Whoever runs it begins anew after a while.
-    pub async fn run(&self, _: &Intake, _: CancellationToken) -> Result<(), String> {
-        match *self {}
+    pub async fn run(&self, intake: &Intake, stop: CancellationToken) -> Result<(), String> {
+        match self {
+            Self::ServiceBus(receives) => Box::pin(receives.run(intake, &stop)).await,
+        }
     }
 }

@@ -12,13 +12,15 @@ use crate::manifest::subject::{SUBSCRIPTION, is_subscription};
 use crate::manifest::{RESERVED, TypePattern};
 
 pub mod http;
+pub mod service_bus;
 
 pub use http::{Handshake, Http, HttpMode};
+pub use service_bus::{Credential, ServiceBus};
 
 const NAME: &str = "1 to 63 lower-case letters, digits and -";
 const ENVIRONMENT: &str = "1 to 63 lower-case letters, digits, - and _";
 const TYPE: &str = "a CloudEvents type such as \"d365.dataverse.account.update\", or its start and one * at the end";
-const KINDS: &str = "one table that says with what: http = { … }";
+const KINDS: &str = "one table that says with what: http = { … } or service_bus = { … }";
 
 /// Those of the file, by name.
 type Secrets = BTreeMap<String, SecretUse>;
@@ -66,6 +68,8 @@ pub struct Outward {
 pub enum Peer {
     /// Whoever takes CloudEvents over HTTP: an Event Grid topic, a webhook.
     Http(Http),
+    /// A queue, topic or subscription over AMQP 1.0: Azure Service Bus.
+    ServiceBus(Box<ServiceBus>),
 }
 
 impl File<'_> {
@@ -125,8 +129,18 @@ impl File<'_> {
         (direction, secrets): (&Direction, &Secrets),
     ) -> Result<Peer, Error> {
         let raw = at.get_ref();
-        let Some(http) = &raw.http else {
-            return Err(section.missing_in(at, "http", KINDS).into());
+        let http = match (&raw.http, &raw.service_bus) {
+            (Some(http), None) => http,
+            (None, Some(queue)) => {
+                let is_in = matches!(direction, Direction::In(_));
+                let queue = self.service_bus(queue, is_in)?;
+                return Ok(Peer::ServiceBus(Box::new(queue)));
+            }
+            (None, None) => return Err(section.missing_in(at, "http", KINDS).into()),
+            (Some(_), Some(_)) => {
+                let reason = format!("found two tables, expected {KINDS}");
+                return Err(section.rule("name", raw.name.as_ref(), &reason).into());
+            }
         };
         if let Direction::In(_) = direction {
             let reason = "found in a bridge with direction = \"in\", expected \"out\"; what comes \

@@ -248,6 +248,7 @@ pub(super) struct RawBridge {
     pub(super) subjects: List,
     pub(super) types: List,
     pub(super) http: Option<Spanned<RawBridgeHttp>>,
+    pub(super) service_bus: Option<Spanned<RawServiceBus>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -260,6 +261,26 @@ pub(super) struct RawBridgeHttp {
     pub(super) batch_bytes: Leaf,
     pub(super) linger: Leaf,
     pub(super) origin: Leaf,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawServiceBus {
+    pub(super) url: Leaf,
+    pub(super) queue: Leaf,
+    pub(super) topic: Leaf,
+    pub(super) subscription: Leaf,
+    pub(super) key_name: Leaf,
+    pub(super) key: Leaf,
+    pub(super) key_file: Leaf,
+    pub(super) user: Leaf,
+    pub(super) password: Leaf,
+    pub(super) password_file: Leaf,
+    pub(super) ca: Leaf,
+    pub(super) sessions: Leaf,
+    pub(super) prefetch: Leaf,
+    pub(super) lock_renewal: Leaf,
+    pub(super) mode: Leaf,
 }
 
 #[derive(Deserialize, Default)]

@@ -48,35 +48,12 @@ impl Program {
         places.find(|path| path.is_file())
     }
 
-    /// Nothing of the system is changed, no service is started, and nobody need be root.
     fn unpack(&self, layout: &Layout) -> Result<(PathBuf, String)> {
-        let tools = layout.target.join("tools");
-        let own = tools.join(self.package);
         let name = self.names.first().copied().unwrap_or(self.package);
-        let program = own.join("usr/bin").join(name);
-        if program.is_file() {
-            runs(&program)?;
-            return Ok((program, "already there".to_owned()));
-        }
-        let watch = Stopwatch::start();
-        let folder = TempFolder::make(&tools, self.package)?;
-        with_newer_lists(|| {
-            let mut download = apt()?;
-            download.current_dir(folder.path());
-            download.args(["download", self.package]);
-            run::output(&mut download)
-        })?;
-        let package = fs::read_dir(folder.path())?
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .find(|path| path.extension().is_some_and(|found| found == "deb"))
-            .with_context(|| format!("apt-get left no {}", self.package))?;
-        let unpacked = folder.path().join("unpacked");
-        let mut unpack = Command::new("dpkg-deb");
-        run::output(unpack.arg("-x").arg(&package).arg(&unpacked))?;
-        // In one step, so that nobody ever sees half of it.
-        fs::rename(&unpacked, &own).with_context(|| format!("could not make {}", own.display()))?;
+        let (folder, how) = unpacked(layout, self.package, &[self.package])?;
+        let program = folder.join("usr/bin").join(name);
         runs(&program)?;
-        Ok((program, format!("fetched in {watch}")))
+        Ok((program, how))
     }
 
     fn install(&self) -> Result<(PathBuf, String)> {
@@ -146,6 +123,50 @@ pub(super) fn unpack_all(
     let own = tools.join(package);
     // In one step, so that nobody ever sees half of it.
     fs::rename(&unpacked, &own).with_context(|| format!("could not make {}", own.display()))
+}
+
+/// A folder `target/tools/<name>` with what these packages hold, and how it came there.
+/// Nothing of the system is changed, no service is started, and nobody need be root.
+///
+/// # Errors
+/// When one cannot be had.
+pub(super) fn unpacked(
+    layout: &Layout,
+    name: &str,
+    packages: &[&str],
+) -> Result<(PathBuf, String)> {
+    let tools = layout.target.join("tools");
+    let own = tools.join(name);
+    if own.is_dir() {
+        return Ok((own, "already there".to_owned()));
+    }
+    let watch = Stopwatch::start();
+    let folder = TempFolder::make(&tools, name)?;
+    with_newer_lists(|| {
+        let mut download = apt()?;
+        download.current_dir(folder.path());
+        download.arg("download").args(packages);
+        run::output(&mut download)
+    })?;
+    let found: Vec<PathBuf> = fs::read_dir(folder.path())?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|found| found == "deb"))
+        .collect();
+    if found.len() != packages.len() {
+        bail!(
+            "apt-get left {} packages of {}",
+            found.len(),
+            packages.len()
+        );
+    }
+    let together = folder.path().join("unpacked");
+    for package in &found {
+        let mut unpack = Command::new("dpkg-deb");
+        run::output(unpack.arg("-x").arg(package).arg(&together))?;
+    }
+    // In one step, so that nobody ever sees half of it.
+    fs::rename(&together, &own).with_context(|| format!("could not make {}", own.display()))?;
+    Ok((own, format!("fetched in {watch}")))
 }
 
 /// Tries a second time after apt has looked at what there is by now: a fresh machine knows no

@@ -1,5 +1,6 @@
-//! What stands outside: what looks at a host as its users do, a browser and Prometheus, and the
-//! database that projections may have their rows in. They are had if they can be.
+//! What stands outside a host: a browser and Prometheus, which look at it as its users do, the
+//! database that projections may have their rows in, and the brokers that it is bridged to. They
+//! are had if they can be.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +8,7 @@ use anyhow::{Error, Result};
 
 use super::debian::Program;
 use super::npm::Packages;
-use super::{postgres, told};
+use super::{postgres, rabbitmq, told};
 use crate::layout::Layout;
 
 const CHROMIUM: Program = Program {
@@ -66,6 +67,7 @@ pub(crate) fn ensure(layout: &Layout) -> Outsiders {
         ("SLUICE_PROMETHEUS", "prometheus", PROMETHEUS.ensure(layout)),
         ("SLUICE_PROMTOOL", "promtool", PROMTOOL.ensure(layout)),
         (postgres::VARIABLE, "postgresql", postgres::ensure(layout)),
+        ("SLUICE_RABBITMQ", "rabbitmq", rabbitmq::ensure(layout)),
     ];
     let found = ways.map(|(variable, what, result)| (variable, what, told(what, result)));
     Outsiders {
