@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio_util::task::TaskTracker;
 
 use super::http::Posts;
+use super::kafka::Writes;
 use crate::config::bridge::{Bridge, Peer};
 use crate::plugin::call::Failure;
 use crate::plugin::http::Outgoing;
@@ -14,6 +15,8 @@ use crate::plugin::instance::Call;
 pub enum Sink {
     /// Whoever takes CloudEvents over HTTP.
     Http(Posts),
+    /// A topic of a broker that speaks the Kafka protocol.
+    Kafka(Writes),
 }
 
 impl Sink {
@@ -25,6 +28,7 @@ impl Sink {
     ) -> Self {
         match &bridge.peer {
             Peer::Http(http) => Self::Http(Posts::new(http, outgoing, timeout, tracker)),
+            Peer::Kafka(kafka) => Self::Kafka(Writes::new(bridge, kafka, outgoing, timeout)),
         }
     }
 
@@ -36,6 +40,7 @@ impl Sink {
     pub async fn send(&self, call: &Call) -> Result<(), Failure> {
         match self {
             Self::Http(posts) => posts.send(call).await,
+            Self::Kafka(writes) => writes.send(call).await,
         }
     }
 }

@@ -3,16 +3,22 @@
 use tokio_util::sync::CancellationToken;
 
 use super::intake::Intake;
+use super::kafka::Reads;
 use crate::config::bridge::{Bridge, Peer};
+use crate::plugin::http::Outgoing;
 
 /// Where the events of a bridge come from.
-pub enum Source {}
+pub enum Source {
+    /// A topic of a broker that speaks the Kafka protocol.
+    Kafka(Reads),
+}
 
 impl Source {
     /// Opens no connection yet. None where nothing comes from that kind.
-    pub fn open(bridge: &Bridge) -> Option<Self> {
+    pub fn open(bridge: &Bridge, outgoing: &Outgoing) -> Option<Self> {
         match &bridge.peer {
             Peer::Http(_) => None,
+            Peer::Kafka(kafka) => Some(Self::Kafka(Reads::new(bridge, kafka, outgoing))),
         }
     }
 
@@ -20,7 +26,9 @@ impl Source {
     ///
     /// # Errors
     /// Why it cannot go on. Whoever runs it begins anew after a while.
-    pub async fn run(&self, _: &Intake, _: CancellationToken) -> Result<(), String> {
-        match *self {}
+    pub async fn run(&self, intake: &Intake, stop: CancellationToken) -> Result<(), String> {
+        match self {
+            Self::Kafka(reads) => reads.run(intake, stop).await,
+        }
     }
 }

@@ -12,13 +12,15 @@ use crate::manifest::subject::{SUBSCRIPTION, is_subscription};
 use crate::manifest::{RESERVED, TypePattern};
 
 pub mod http;
+pub mod kafka;
 
 pub use http::{Handshake, Http, HttpMode};
+pub use kafka::{Kafka, KafkaMode, KafkaTls, Sasl, Start};
 
 const NAME: &str = "1 to 63 lower-case letters, digits and -";
 const ENVIRONMENT: &str = "1 to 63 lower-case letters, digits, - and _";
 const TYPE: &str = "a CloudEvents type such as \"d365.dataverse.account.update\", or its start and one * at the end";
-const KINDS: &str = "one table that says with what: http = { … }";
+const KINDS: &str = "one table that says with what: http = { … } or kafka = { … }";
 
 /// Those of the file, by name.
 type Secrets = BTreeMap<String, SecretUse>;
@@ -66,6 +68,8 @@ pub struct Outward {
 pub enum Peer {
     /// Whoever takes CloudEvents over HTTP: an Event Grid topic, a webhook.
     Http(Http),
+    /// A topic of a broker that speaks the Kafka protocol.
+    Kafka(Kafka),
 }
 
 impl File<'_> {
@@ -125,6 +129,13 @@ impl File<'_> {
         (direction, secrets): (&Direction, &Secrets),
     ) -> Result<Peer, Error> {
         let raw = at.get_ref();
+        if let Some(kafka) = &raw.kafka {
+            if raw.http.is_some() {
+                let reason = format!("found beside http, expected {KINDS}");
+                return Err(section.rule("kafka", Some(kafka), &reason).into());
+            }
+            return Ok(Peer::Kafka(self.bridge_kafka(kafka, direction)?));
+        }
         let Some(http) = &raw.http else {
             return Err(section.missing_in(at, "http", KINDS).into());
         };

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::*;
 
 mod documented;
+mod kafka;
 mod overrides;
 
 fn lookup(name: &str) -> Option<String> {
