@@ -9,7 +9,7 @@
 //! [`stage`], or several hosts as a [`fleet`]), [`proxy`] stands between the two, [`events`]
 //! publishes inputs for the [`guests`], [`outputs`], [`metrics`] and [`histogram`] show what became of them,
 //! [`prometheus`] scrapes it, [`wait`] waits for it, [`checks`] judges it. [`sluice`] runs the other verbs of the command
-//! line, [`projected`] asks for rows, [`doctor`] reads what one of them finds, [`component`] forges plug-in files, [`journeys`] are sagas, [`collector`] takes traces; a [`scene`] is looked at in a browser.
+//! line, [`projected`] asks for rows, [`doctor`] reads what one of them finds, [`component`] forges plug-in files, [`journeys`] are sagas, [`collector`] takes traces, [`kafka`] is the other broker of a bridge, on [`objects`], [`kafka_front`] asks who comes to it; a [`scene`] is looked at in a browser.
 //!
 //! For the gateway: [`gateway`] says who may send, [`bodies`] and [`formats`] what, [`wire`] sends
 //! it, [`tls`] does so over HTTPS, [`answer`] reads what comes back, [`traffic`] sends many
@@ -33,8 +33,11 @@ pub mod histogram;
 pub mod host;
 pub mod http;
 pub mod journeys;
+pub mod kafka;
+pub mod kafka_front;
 pub mod metrics;
 pub mod module;
+pub mod objects;
 pub mod outputs;
 pub mod process;
 pub mod projected;
