@@ -132,22 +132,6 @@ impl KafkaBroker {
         }
     }
 
-    /// SIGSTOP: its connections stay, and it answers nothing.
-    ///
-    /// # Errors
-    /// When it does not run.
-    pub fn freeze(&self) -> Result<()> {
-        self.process.as_ref().context("it does not run")?.freeze()
-    }
-
-    /// SIGCONT after [`KafkaBroker::freeze`].
-    ///
-    /// # Errors
-    /// When it does not run.
-    pub fn thaw(&self) -> Result<()> {
-        self.process.as_ref().context("it does not run")?.thaw()
-    }
-
     /// Its port.
     pub fn port(&self) -> u16 {
         self.port

@@ -16,7 +16,7 @@ pub enum Sink {
     /// Whoever takes CloudEvents over HTTP.
     Http(Posts),
     /// A topic of a broker that speaks the Kafka protocol.
-    Kafka(Writes),
+    Kafka(Box<Writes>),
 }
 
 impl Sink {
@@ -28,7 +28,9 @@ impl Sink {
     ) -> Self {
         match &bridge.peer {
             Peer::Http(http) => Self::Http(Posts::new(http, outgoing, timeout, tracker)),
-            Peer::Kafka(kafka) => Self::Kafka(Writes::new(bridge, kafka, outgoing, timeout)),
+            Peer::Kafka(kafka) => {
+                Self::Kafka(Box::new(Writes::new(bridge, kafka, outgoing, timeout)))
+            }
         }
     }
 

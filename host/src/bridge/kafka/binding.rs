@@ -241,8 +241,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_a_header_is_one_that_no_attribute_has() {
-        let headers = [
-            ("ce_my ext", Some(&b"x"[..])),
+        let headers: [(&str, Option<&[u8]>); 5] = [
+            ("ce_my ext", Some(b"x")),
             ("ce-id", Some(b"over HTTP it would be one")),
             ("ce_id", Some(b"\xff")),
             ("other", Some(b"\n")),

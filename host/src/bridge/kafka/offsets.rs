@@ -131,10 +131,10 @@ mod tests {
         let other = offsets.read(1, 0, 0);
         assert_eq!(offsets.open_of(0), 3);
         offsets.done(b);
-        assert_eq!(offsets.committable(), []);
+        assert!(offsets.committable().is_empty());
         offsets.done(other);
         assert_eq!(offsets.committable(), [(1, 1)]);
-        assert_eq!(offsets.committable(), []);
+        assert!(offsets.committable().is_empty());
         offsets.done(a);
         assert_eq!(offsets.committable(), [(0, 8)]);
         offsets.done(c);
@@ -151,10 +151,10 @@ mod tests {
         let before = offsets.read(0, 5, 0);
         offsets.forget(0);
         offsets.done(before);
-        assert_eq!(offsets.committable(), []);
+        assert!(offsets.committable().is_empty());
         let after = offsets.read(0, 5, 0);
         offsets.done(before);
-        assert_eq!(offsets.committable(), []);
+        assert!(offsets.committable().is_empty());
         offsets.done(after);
         assert_eq!(offsets.committable(), [(0, 6)]);
     }
@@ -166,7 +166,7 @@ mod tests {
         offsets.done(first);
         let again = offsets.read(0, 10, 0);
         offsets.done(second);
-        assert_eq!(offsets.committable(), []);
+        assert!(offsets.committable().is_empty());
         offsets.done(again);
         assert_eq!(offsets.committable(), [(0, 11)]);
         assert_eq!(offsets.open_of(0), 0);
