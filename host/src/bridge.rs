@@ -20,6 +20,7 @@ use crate::plugin::http::Outgoing;
 
 pub mod http;
 pub mod intake;
+pub mod kafka;
 pub mod running;
 pub mod service_bus;
 pub mod sink;

@@ -20,7 +20,7 @@ const MAX_WAITING: usize = 256;
 /// One thing that a host has to say.
 #[derive(Debug, Clone)]
 pub struct SystemEvent {
-    /// `schema-drift`: of the subject, and behind `d365.custom.` the type.
+    /// `schema-drift`: of the subject, and behind `d365.system.` the type.
     pub name: &'static str,
     /// The same for the same thing, whichever host says it.
     pub id: String,
@@ -101,7 +101,7 @@ fn event(host: &str, said: SystemEvent) -> (String, Event) {
     let event = Event {
         id,
         source: "/sluicegate".to_owned(),
-        event_type: format!("d365.custom.{name}"),
+        event_type: format!("d365.system.{name}"),
         subject: Some(about),
         time: Some(clock::rfc3339(clock::unix_millis())),
         datacontenttype: Some("application/json".to_owned()),
@@ -127,7 +127,7 @@ mod tests {
         let (subject, event) = event("Host.1", said);
         let start = "d365.custom.host_1.system.schema-drift.raised.";
         assert!(subject.starts_with(start), "{subject}");
-        assert_eq!(event.event_type, "d365.custom.schema-drift");
+        assert_eq!(event.event_type, "d365.system.schema-drift");
         assert_eq!(validate(&event), Ok(()));
     }
 }

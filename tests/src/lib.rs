@@ -9,7 +9,7 @@
 //! [`stage`], or several hosts as a [`fleet`]), [`proxy`] stands between the two, [`events`]
 //! publishes inputs for the [`guests`], [`outputs`], [`metrics`] and [`histogram`] show what became of them,
 //! [`prometheus`] scrapes it, [`wait`] waits for it, [`checks`] judges it. [`sluice`] runs the other verbs of the command
-//! line, [`projected`] asks for rows, that stand in files or in a [`postgres`], [`doctor`] reads what one of them finds, [`component`] forges plug-in files, [`journeys`] are sagas, [`collector`] takes traces, a [`receiver`] the events of a bridge; a [`scene`] is looked at in a browser.
+//! line, [`projected`] asks for rows, that stand in files or in a [`postgres`], [`doctor`] reads what one of them finds, [`component`] forges plug-in files, [`journeys`] are sagas, [`collector`] takes traces, a [`receiver`] the events of a bridge, [`kafka`], on [`objects`], and [`rabbitmq`] are its other brokers, [`kafka_front`] asks who comes to the first; a [`scene`] is looked at in a browser.
 //!
 //! For the gateway: [`gateway`] says who may send, [`bodies`] and [`formats`] what, [`wire`] sends
 //! it, [`tls`] does so over HTTPS, [`answer`] reads what comes back, [`traffic`] sends many
@@ -36,8 +36,11 @@ pub mod histogram;
 pub mod host;
 pub mod http;
 pub mod journeys;
+pub mod kafka;
+pub mod kafka_front;
 pub mod metrics;
 pub mod module;
+pub mod objects;
 pub mod outputs;
 pub mod postgres;
 pub mod process;

@@ -310,7 +310,7 @@ fn a_member_removed_one_retyped_and_one_added_are_each_told_once_with_who_reads_
         .await?;
         ensure!(events.len() == 3, "{} events", events.len());
         for event in &events {
-            ensure!(event.attribute("type")? == "d365.custom.schema-drift");
+            ensure!(event.attribute("type")? == "d365.system.schema-drift");
             let data: Value = serde_json::from_slice(&event.body)?;
             ensure!(found.contains(&data), "{data} is not in {found:?}");
         }

@@ -57,6 +57,7 @@ fn main() -> ExitCode {
             setup::languages(&layout);
             setup::outsiders(&layout);
             setup::collector(&layout);
+            setup::kafka(&layout);
             Ok(true)
         }),
         ["test", rest @ ..] => match test::Args::read(rest) {

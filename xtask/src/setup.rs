@@ -3,6 +3,7 @@
 
 mod collector;
 mod debian;
+mod kafka;
 mod languages;
 mod nats;
 mod npm;
@@ -22,6 +23,7 @@ use anyhow::Result;
 use crate::layout::Layout;
 
 pub(crate) use collector::ensure as collector;
+pub(crate) use kafka::ensure as kafka;
 pub(crate) use languages::{Languages, componentize_py, ensure as languages};
 pub(crate) use outsiders::ensure as outsiders;
 pub(crate) use peers::ensure as peers;

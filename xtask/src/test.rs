@@ -108,6 +108,13 @@ fn build(layout: &Layout, args: &Args, summary: &mut Summary) -> Result<Parts> {
         Ok(collector.is_none().then_some(skipped).into_iter().collect())
     })?;
     environment.extend(collector.map(|program| ("SLUICE_COLLECTOR", program)));
+    let mut kafka = None;
+    summary.step_saying("kafka broker", || {
+        kafka = setup::kafka(layout);
+        let skipped = "tests of Kafka SKIPPED".to_owned();
+        Ok(kafka.is_none().then_some(skipped).into_iter().collect())
+    })?;
+    environment.extend(kafka.map(|program| ("SLUICE_KAFKA_BROKER", program)));
     if args.long {
         environment.push(("SLUICE_LONG", "1".into()));
     }

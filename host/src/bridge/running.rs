@@ -15,6 +15,7 @@ use crate::gateway::publisher::Publisher;
 use crate::health::Health;
 use crate::ledger::LEAST_TTL;
 use crate::metrics::Metrics;
+use crate::plugin::http::Outgoing;
 
 const WAIT_FIRST: Duration = Duration::from_millis(200);
 const WAIT_LONGEST: Duration = Duration::from_secs(30);
@@ -39,12 +40,20 @@ pub struct Surroundings {
 /// Runs the bridges in until the host stops and what they have read is settled.
 pub async fn run(config: Arc<Config>, publisher: Publisher, around: Surroundings) {
     let ttl = config.ledger.dedup_window.max(LEAST_TTL);
+    let outgoing = match Outgoing::new(&config) {
+        Ok(outgoing) => outgoing,
+        // It was looked at before, so that the file has changed meanwhile.
+        Err(error) => {
+            tracing::error!(%error, "no bridge in is run");
+            return;
+        }
+    };
     let mut running = Vec::new();
     for bridge in &config.bridges {
         let Direction::In(inward) = &bridge.direction else {
             continue;
         };
-        let Some(source) = Source::open(bridge) else {
+        let Some(source) = Source::open(bridge, &outgoing) else {
             continue;
         };
         let intake = Intake::new(

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio_util::task::TaskTracker;
 
 use super::http::Posts;
+use super::kafka::Writes;
 use super::service_bus::Sends;
 use crate::config::bridge::{Bridge, Peer};
 use crate::plugin::call::Failure;
@@ -17,6 +18,8 @@ pub enum Sink {
     Http(Posts),
     /// A queue or a topic over AMQP 1.0.
     ServiceBus(Box<Sends>),
+    /// A topic of a broker that speaks the Kafka protocol.
+    Kafka(Box<Writes>),
 }
 
 impl Sink {
@@ -29,6 +32,9 @@ impl Sink {
         match &bridge.peer {
             Peer::Http(http) => Self::Http(Posts::new(http, outgoing, timeout, tracker)),
             Peer::ServiceBus(queue) => Self::ServiceBus(Box::new(Sends::new(queue))),
+            Peer::Kafka(kafka) => {
+                Self::Kafka(Box::new(Writes::new(bridge, kafka, outgoing, timeout)))
+            }
         }
     }
 
@@ -41,6 +47,7 @@ impl Sink {
         match self {
             Self::Http(posts) => posts.send(call).await,
             Self::ServiceBus(sends) => Box::pin(sends.send(call)).await,
+            Self::Kafka(writes) => writes.send(call).await,
         }
     }
 }

@@ -3,21 +3,26 @@
 use tokio_util::sync::CancellationToken;
 
 use super::intake::Intake;
+use super::kafka::Reads;
 use super::service_bus::Receives;
 use crate::config::bridge::{Bridge, Peer};
+use crate::plugin::http::Outgoing;
 
 /// Where the events of a bridge come from.
 pub enum Source {
     /// A queue or a subscription over AMQP 1.0.
     ServiceBus(Receives),
+    /// A topic of a broker that speaks the Kafka protocol.
+    Kafka(Reads),
 }
 
 impl Source {
     /// Opens no connection yet. None where nothing comes from that kind.
-    pub fn open(bridge: &Bridge) -> Option<Self> {
+    pub fn open(bridge: &Bridge, outgoing: &Outgoing) -> Option<Self> {
         match &bridge.peer {
             Peer::Http(_) => None,
             Peer::ServiceBus(queue) => Some(Self::ServiceBus(Receives::new(queue))),
+            Peer::Kafka(kafka) => Some(Self::Kafka(Reads::new(bridge, kafka, outgoing))),
         }
     }
 
@@ -28,6 +33,7 @@ impl Source {
     pub async fn run(&self, intake: &Intake, stop: CancellationToken) -> Result<(), String> {
         match self {
             Self::ServiceBus(receives) => Box::pin(receives.run(intake, &stop)).await,
+            Self::Kafka(reads) => reads.run(intake, stop).await,
         }
     }
 }

@@ -12,15 +12,17 @@ use crate::manifest::subject::{SUBSCRIPTION, is_subscription};
 use crate::manifest::{RESERVED, TypePattern};
 
 pub mod http;
+pub mod kafka;
 pub mod service_bus;
 
 pub use http::{Handshake, Http, HttpMode};
+pub use kafka::{Kafka, KafkaMode, KafkaTls, Sasl, Start};
 pub use service_bus::{Credential, ServiceBus};
 
 const NAME: &str = "1 to 63 lower-case letters, digits and -";
 const ENVIRONMENT: &str = "1 to 63 lower-case letters, digits, - and _";
 const TYPE: &str = "a CloudEvents type such as \"d365.dataverse.account.update\", or its start and one * at the end";
-const KINDS: &str = "one table that says with what: http = { … } or service_bus = { … }";
+const KINDS: &str = "one table that says with what: http = { … }, kafka = { … } or service_bus = { … }";
 
 /// Those of the file, by name.
 type Secrets = BTreeMap<String, SecretUse>;
@@ -70,6 +72,8 @@ pub enum Peer {
     Http(Http),
     /// A queue, topic or subscription over AMQP 1.0: Azure Service Bus.
     ServiceBus(Box<ServiceBus>),
+    /// A topic of a broker that speaks the Kafka protocol.
+    Kafka(Kafka),
 }
 
 impl File<'_> {
@@ -129,16 +133,19 @@ impl File<'_> {
         (direction, secrets): (&Direction, &Secrets),
     ) -> Result<Peer, Error> {
         let raw = at.get_ref();
-        let http = match (&raw.http, &raw.service_bus) {
-            (Some(http), None) => http,
-            (None, Some(queue)) => {
+        let http = match (&raw.http, &raw.kafka, &raw.service_bus) {
+            (Some(http), None, None) => http,
+            (None, Some(kafka), None) => {
+                return Ok(Peer::Kafka(self.bridge_kafka(kafka, direction)?));
+            }
+            (None, None, Some(queue)) => {
                 let is_in = matches!(direction, Direction::In(_));
                 let queue = self.service_bus(queue, is_in)?;
                 return Ok(Peer::ServiceBus(Box::new(queue)));
             }
-            (None, None) => return Err(section.missing_in(at, "http", KINDS).into()),
-            (Some(_), Some(_)) => {
-                let reason = format!("found two tables, expected {KINDS}");
+            (None, None, None) => return Err(section.missing_in(at, "http", KINDS).into()),
+            _ => {
+                let reason = format!("found several tables, expected {KINDS}");
                 return Err(section.rule("name", raw.name.as_ref(), &reason).into());
             }
         };

@@ -249,6 +249,7 @@ pub(super) struct RawBridge {
     pub(super) types: List,
     pub(super) http: Option<Spanned<RawBridgeHttp>>,
     pub(super) service_bus: Option<Spanned<RawServiceBus>>,
+    pub(super) kafka: Option<Spanned<RawBridgeKafka>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -281,6 +282,38 @@ pub(super) struct RawServiceBus {
     pub(super) prefetch: Leaf,
     pub(super) lock_renewal: Leaf,
     pub(super) mode: Leaf,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawBridgeKafka {
+    pub(super) brokers: List,
+    pub(super) topic: Leaf,
+    pub(super) group: Leaf,
+    pub(super) start: Leaf,
+    pub(super) session_timeout: Leaf,
+    pub(super) mode: Leaf,
+    pub(super) security: Leaf,
+    pub(super) ca: Leaf,
+    pub(super) cert: Leaf,
+    pub(super) key: Leaf,
+    pub(super) sasl: Option<Spanned<RawKafkaSasl>>,
+    #[serde(default)]
+    pub(super) properties: BTreeMap<String, Spanned<toml::Value>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawKafkaSasl {
+    pub(super) mechanism: Leaf,
+    pub(super) username: Leaf,
+    pub(super) password: Leaf,
+    pub(super) password_file: Leaf,
+    pub(super) token_url: Leaf,
+    pub(super) client_id: Leaf,
+    pub(super) client_secret: Leaf,
+    pub(super) client_secret_file: Leaf,
+    pub(super) scope: Leaf,
 }
 
 #[derive(Deserialize, Default)]

@@ -6,6 +6,7 @@ use super::*;
 
 mod bridges;
 mod documented;
+mod kafka;
 mod overrides;
 
 fn lookup(name: &str) -> Option<String> {

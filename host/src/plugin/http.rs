@@ -9,6 +9,7 @@ mod client;
 mod credential;
 mod kept;
 pub mod posting;
+pub mod tokens;
 mod traced;
 
 use std::collections::BTreeMap;

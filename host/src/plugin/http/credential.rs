@@ -48,9 +48,9 @@ pub(super) struct Credential {
     client: Client<Full<Bytes>>,
 }
 
-struct Token {
-    header: HeaderValue,
-    ends: Instant,
+pub(super) struct Token {
+    pub(super) header: HeaderValue,
+    pub(super) ends: Instant,
 }
 
 #[derive(Deserialize)]
@@ -115,7 +115,8 @@ impl Credential {
         Ok(value)
     }
 
-    async fn fetch(&self) -> Result<Token, Error> {
+    /// A new token, whatever there was before.
+    pub(super) async fn fetch(&self) -> Result<Token, Error> {
         let unreachable = |reason: String| Error::Unreachable {
             name: self.name.clone(),
             reason,
