@@ -4,6 +4,7 @@
 //! letters and the position are the spine's. A bridge in ([`source`]) hands what it reads to an
 //! [`intake`], and settles it there only when the event store has it.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +26,15 @@ pub mod running;
 pub mod service_bus;
 pub mod sink;
 pub mod source;
+
+/// A future that does not show what it is made of. Those of clients of other brokers are nested
+/// deeply, and that each of them may go to another thread takes the compiler minutes to prove
+/// wherever they can be seen.
+pub(crate) fn erased<'a, T>(
+    future: impl Future<Output = T> + Send + 'a,
+) -> Pin<Box<dyn Future<Output = T> + Send + 'a>> {
+    Box::pin(future)
+}
 
 /// Where a bridge is said to come from, in the place of a plug-in's file.
 pub const PLACE: &str = "[[bridge]]";
@@ -85,6 +95,7 @@ fn manifest(bridge: &Bridge, outward: &Outward) -> Manifest {
         config: std::collections::BTreeMap::new(),
         saga: None,
         projection: None,
+        reads: Vec::new(),
     }
 }
 

@@ -9,6 +9,7 @@ mod connect;
 mod deploy;
 mod dev;
 mod dlq;
+mod docs;
 mod doctor;
 mod embedded;
 mod events;
@@ -101,6 +102,8 @@ enum Verb {
     Resume(following::About),
     /// Which hosts are there, and which partitions each runs.
     Hosts(hosts::Arguments),
+    /// Write the catalogue of events: an AsyncAPI document, and a page to read.
+    Docs(docs::Args),
     /// Look at the config, this machine, the broker, its streams, the hosts and their plug-ins:
     /// what is wrong, and what to do.
     Doctor(doctor::Args),
@@ -160,6 +163,7 @@ impl Cli {
             Verb::Pause(args) => runtime.block_on(pause::run(args, true)),
             Verb::Resume(args) => runtime.block_on(pause::run(args, false)),
             Verb::Hosts(arguments) => runtime.block_on(hosts::run(arguments)),
+            Verb::Docs(args) => runtime.block_on(docs::run(args)),
             Verb::Doctor(args) => runtime.block_on(doctor::run(args)),
             Verb::Completions(args) => completions::run(&args),
             Verb::Man(args) => man::run(&args),

@@ -3,6 +3,7 @@
 
 pub mod audit;
 pub mod blocked;
+pub mod catalogue;
 pub mod compaction;
 pub mod dead_letters;
 pub mod fleet;

@@ -5,6 +5,7 @@
 
 pub mod drifts;
 pub mod files;
+pub mod fits;
 pub mod learning;
 pub mod readers;
 pub mod registry;

@@ -8,8 +8,9 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 use sluicegate_tests::checks::Verdict;
+use sluicegate_tests::component::with_words;
 use sluicegate_tests::events::{publish, publish_surely, spread};
-use sluicegate_tests::outputs::{Echo, wait_dead_letters};
+use sluicegate_tests::outputs::{Echo, count, wait_dead_letters};
 use sluicegate_tests::receiver::{Arrived, Manners, Receiver};
 use sluicegate_tests::sluice::sluice_on;
 use sluicegate_tests::{Broker, Input, Setup, Stage, environment, until, within};
@@ -298,6 +299,28 @@ fn nothing_is_lost_and_the_order_stays_whoever_is_killed() -> Result<()> {
             "{} again",
             verdict.repeated.len()
         );
+        Ok(())
+    })
+}
+
+#[test]
+fn a_plug_in_of_its_name_does_not_run_beside_it() -> Result<()> {
+    within(90, async {
+        let receiver = Receiver::start().await?;
+        let broker = Broker::start().await?;
+        let taken = with_words(
+            &std::fs::read(environment::guest("emit_one")?)?,
+            &[("name = \"emit-one\"", &format!("name = \"{NAME}\""))],
+        )?;
+        let setup = setup(&broker, &receiver, "").file("taken.wasm", taken);
+        let stage = Stage::of(broker, setup).await?;
+        let (_, ready) = stage.host.admin("/readyz").await?;
+        ensure!(ready.contains("so is a [[bridge]]"), "{ready}");
+        publish(&stage.jetstream, &spread(3, 3)).await?;
+        wait_arrived(&receiver, 3, 20).await?;
+        stage.host.settled(NAME, 20).await?;
+        let emitted = count(&stage.jetstream, "EVENTS", "d365.custom.*.business.>").await?;
+        ensure!(emitted == 0, "the plug-in ran");
         Ok(())
     })
 }

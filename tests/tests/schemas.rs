@@ -361,3 +361,48 @@ fn a_member_removed_one_retyped_and_one_added_are_each_told_once_with_who_reads_
         Ok(())
     })
 }
+
+#[test]
+fn a_build_that_reads_what_no_schema_has_is_not_deployed() -> Result<()> {
+    within(180, async {
+        let (stage, _) = stage_with(3).await?;
+        schema(&stage, &["learn", "--required-after", "3"])
+            .await?
+            .ok()?;
+        let folder = tempfile::tempdir()?;
+        let files = folder.path().join("schemas").display().to_string();
+        schema(&stage, &["export", &files]).await?.ok()?;
+        let plugin = |name: &str, column: &str| -> Result<String> {
+            let reads = format!(
+                "[[reads]]\ntype = \"{ACCOUNT}\"\n\
+                 members = [\"/InputParameters/Target/Attributes/{column}\"]\n"
+            );
+            let path = folder.path().join(format!("{name}.wasm"));
+            fs::write(&path, hearing(name, &reads)?)?;
+            Ok(path.display().to_string())
+        };
+        let good = plugin("good", "creditlimit")?;
+        let bad = plugin("bad", "creditlimits")?;
+        let check = ["schema", "check", &files, "--plugin", &good];
+        sluice(&check).await?.ok()?;
+        let check = [
+            "schema", "check", &files, "--plugin", &good, "--plugin", &bad,
+        ];
+        let checked = sluice(&check).await?;
+        ensure!(checked.code == Some(1), "{checked:?}");
+        let line = format!(
+            "bad: {ACCOUNT} version 1 has no /InputParameters/Target/Attributes/creditlimits"
+        );
+        ensure!(checked.stdout.contains(&line), "{}", checked.stdout);
+        let broker = &stage.broker;
+        sluice_on(broker, &["deploy", &bad]).await?.refused(
+            1,
+            &["bad is not deployed", "creditlimits", "--whatever-it-reads"],
+        )?;
+        sluice_on(broker, &["deploy", &bad, "--whatever-it-reads"])
+            .await?
+            .ok()?;
+        sluice_on(broker, &["deploy", &good]).await?.ok()?;
+        Ok(())
+    })
+}

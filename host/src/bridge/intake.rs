@@ -111,6 +111,11 @@ impl Intake {
         self.health.accepted(&self.label());
     }
 
+    /// Whether it had a connection since it last failed.
+    pub(super) fn worked(&self) -> bool {
+        self.metrics.is_connected()
+    }
+
     /// The source has none.
     pub fn fails(&self, error: String) {
         self.metrics.connected(false);

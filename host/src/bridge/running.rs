@@ -87,7 +87,8 @@ async fn keep_running(source: Source, intake: Intake, around: Surroundings) {
             Ok(()) => "it ended by itself".to_owned(),
             Err(error) => error,
         };
-        if SETTLED < began.elapsed() {
+        // One that had a connection failed for a new reason.
+        if intake.worked() || SETTLED < began.elapsed() {
             wait = WAIT_FIRST;
         }
         tracing::warn!(bridge = intake.name(), error, retry_in = ?wait, "the bridge does not work");

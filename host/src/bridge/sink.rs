@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio_util::task::TaskTracker;
 
+use super::erased;
 use super::http::Posts;
 use super::kafka::Writes;
 use super::service_bus::Sends;
@@ -45,9 +46,9 @@ impl Sink {
     /// else.
     pub async fn send(&self, call: &Call) -> Result<(), Failure> {
         match self {
-            Self::Http(posts) => posts.send(call).await,
-            Self::ServiceBus(sends) => Box::pin(sends.send(call)).await,
-            Self::Kafka(writes) => writes.send(call).await,
+            Self::Http(posts) => erased(posts.send(call)).await,
+            Self::ServiceBus(sends) => erased(sends.send(call)).await,
+            Self::Kafka(writes) => erased(writes.send(call)).await,
         }
     }
 }

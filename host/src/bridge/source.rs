@@ -2,6 +2,7 @@
 
 use tokio_util::sync::CancellationToken;
 
+use super::erased;
 use super::intake::Intake;
 use super::kafka::Reads;
 use super::service_bus::Receives;
@@ -32,8 +33,8 @@ impl Source {
     /// Why it cannot go on. Whoever runs it begins anew after a while.
     pub async fn run(&self, intake: &Intake, stop: CancellationToken) -> Result<(), String> {
         match self {
-            Self::ServiceBus(receives) => Box::pin(receives.run(intake, &stop)).await,
-            Self::Kafka(reads) => reads.run(intake, stop).await,
+            Self::ServiceBus(receives) => erased(receives.run(intake, &stop)).await,
+            Self::Kafka(reads) => erased(reads.run(intake, stop)).await,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! `sluice deploy`: takes a plug-in's file, gives it to every host, at once or for a share of the keys.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -15,11 +16,13 @@ use crate::clock;
 use crate::config::Config;
 use crate::deployment::{self, Canary, Components, Wanted, Wish};
 use crate::load;
-use crate::manifest::Manifest;
+use crate::manifest::{Manifest, Reads};
 use crate::operations::{Who, audit};
 use crate::plugin::engine::Engine;
 use crate::plugin::generation::Generation;
 use crate::roster::Answer;
+use crate::schemas::fits::missing;
+use crate::schemas::registry;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -29,6 +32,9 @@ pub(super) struct Args {
     /// does worse is taken back. Deploy the file again without this to have it run for all.
     #[arg(long, value_name = "PERCENT", value_parser = percent)]
     canary: Option<f64>,
+    /// Deploy it though its [[reads]] name members that the schemas do not have.
+    #[arg(long)]
+    whatever_it_reads: bool,
     #[command(flatten)]
     patience: Patience,
     #[command(flatten)]
@@ -48,6 +54,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         .with_context(|| args.file.display().to_string())?;
     let plugin = manifest.name.clone();
     let version = manifest.version.clone();
+    let reads = manifest.reads.clone();
     let bytes = checked(bytes, manifest)
         .await
         .with_context(|| args.file.display().to_string())?;
@@ -56,6 +63,11 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         known(&context, &plugin)
             .await
             .context("a canary is tried beside a build that runs; deploy it without --canary")?;
+    }
+    if !args.whatever_it_reads {
+        fits(&context, &reads)
+            .await
+            .with_context(|| format!("{plugin} is not deployed"))?;
     }
     let components = Components::open(&context).await?;
     let digest = components.put(&bytes).await?;
@@ -104,6 +116,35 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             .await
         }
     }
+}
+
+/// Whether the schemas have what the plug-in says that it reads.
+async fn fits(context: &Context, reads: &[Reads]) -> anyhow::Result<()> {
+    if reads.is_empty() {
+        return Ok(());
+    }
+    let mut shapes = BTreeMap::new();
+    for one in reads {
+        let versions = registry::versions(context, Some(&one.event_type)).await?;
+        for (event_type, versions) in versions {
+            let of_type: Result<Vec<_>, registry::Error> = versions
+                .into_iter()
+                .map(|(number, version)| Ok((number, version.shape()?)))
+                .collect();
+            shapes.insert(event_type, of_type?);
+        }
+    }
+    let versions = |event_type: &str| shapes.get(event_type).cloned().unwrap_or_default();
+    let missing = missing(reads, versions);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let missing: Vec<String> = missing.iter().map(ToString::to_string).collect();
+    bail!(
+        "its [[reads]] name what the schemas do not have: {}; `sluice schema show TYPE` shows what \
+         there is, and --whatever-it-reads deploys it all the same",
+        missing.join("; ")
+    )
 }
 
 /// Compiles, links and starts it here: what cannot run is not given to anybody.

@@ -22,7 +22,8 @@ pub use service_bus::{Credential, ServiceBus};
 const NAME: &str = "1 to 63 lower-case letters, digits and -";
 const ENVIRONMENT: &str = "1 to 63 lower-case letters, digits, - and _";
 const TYPE: &str = "a CloudEvents type such as \"d365.dataverse.account.update\", or its start and one * at the end";
-const KINDS: &str = "one table that says with what: http = { … }, kafka = { … } or service_bus = { … }";
+const KINDS: &str =
+    "one table that says with what: http = { … }, kafka = { … } or service_bus = { … }";
 
 /// Those of the file, by name.
 type Secrets = BTreeMap<String, SecretUse>;

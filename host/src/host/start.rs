@@ -192,16 +192,3 @@ pub(super) async fn connect(
         }
     }
 }
-
-/// What this host says of itself at first.
-pub(super) fn lease(shared: &Shared) -> Lease {
-    Lease {
-        id: Uuid::from_bytes(shared.owner).simple().to_string(),
-        name: shared.config.host.name.clone(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        started: clock::rfc3339(clock::unix_millis()),
-        leaving: false,
-        plugins: BTreeMap::new(),
-        running: BTreeSet::new(),
-    }
-}

@@ -69,6 +69,11 @@ impl BridgeMetrics {
         self.refused.inc();
     }
 
+    /// Whether there is one, as was last said.
+    pub fn is_connected(&self) -> bool {
+        0 < self.connected.get()
+    }
+
     /// Whether there is a connection.
     pub fn connected(&self, is_there: bool) {
         self.connected.set(i64::from(is_there));

@@ -40,6 +40,18 @@ const PLAYWRIGHT: Packages = Packages {
     wanted: "node_modules/playwright-core/package.json",
 };
 
+/// Reads AsyncAPI documents, as the specification's own parser does.
+const ASYNCAPI: Packages = Packages {
+    folder: "asyncapi",
+    source: "tests/asyncapi",
+    files: [
+        ("package.json", "package.json"),
+        ("package-lock.json", "package-lock.json"),
+        (".npmrc", ".npmrc"),
+    ],
+    wanted: "node_modules/@asyncapi/parser/package.json",
+};
+
 /// Where each is, or why it is not.
 pub(crate) struct Outsiders {
     /// Under the name of the variable by which the tests find it.
@@ -57,12 +69,21 @@ pub(crate) fn ensure(layout: &Layout) -> Outsiders {
         let folder = file.ancestors().nth(2).map_or(file.clone(), Into::into);
         (folder, how)
     };
+    let scoped = |(file, how): (PathBuf, String)| {
+        let folder = file.ancestors().nth(3).map_or(file.clone(), Into::into);
+        (folder, how)
+    };
     let ways = [
         ("SLUICE_CHROMIUM", "chromium", CHROMIUM.ensure(layout)),
         (
             "SLUICE_PLAYWRIGHT",
             "playwright",
             PLAYWRIGHT.ensure(layout).map(modules),
+        ),
+        (
+            "SLUICE_ASYNCAPI",
+            "asyncapi",
+            ASYNCAPI.ensure(layout).map(scoped),
         ),
         ("SLUICE_PROMETHEUS", "prometheus", PROMETHEUS.ensure(layout)),
         ("SLUICE_PROMTOOL", "promtool", PROMTOOL.ensure(layout)),

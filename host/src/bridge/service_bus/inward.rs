@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use super::link::{Error, Link, failed, step};
 use super::locks::{Held, keep};
 use super::read::{self, Inward};
+use crate::bridge::erased;
 use crate::bridge::intake::{Intake, Receipt, Stopped};
 use crate::config::SourceKind;
 use crate::config::bridge::ServiceBus;
@@ -72,9 +73,9 @@ impl Receives {
     /// Why the connection is of no use any more.
     pub async fn run(&self, intake: &Intake, stop: &CancellationToken) -> Result<(), String> {
         let read = match self.config.sessions {
-            0 => Box::pin(self.read(intake, stop, false)).await,
+            0 => erased(self.read(intake, stop, false)).await,
             sessions => {
-                let readers = (0..sessions).map(|_| Box::pin(self.sessions(intake, stop)));
+                let readers = (0..sessions).map(|_| erased(self.sessions(intake, stop)));
                 try_join_all(readers).await.map(drop)
             }
         };
@@ -84,7 +85,7 @@ impl Receives {
     /// Reads one session after another.
     async fn sessions(&self, intake: &Intake, stop: &CancellationToken) -> Result<(), Error> {
         while !stop.is_cancelled() {
-            Box::pin(self.read(intake, stop, true)).await?;
+            erased(self.read(intake, stop, true)).await?;
         }
         Ok(())
     }
@@ -104,7 +105,7 @@ impl Receives {
             }
         };
         let receiver = tokio::select! {
-            attached = Box::pin(attaching) => attached?,
+            attached = erased(attaching) => attached?,
             () = stop.cancelled() => return Ok(()),
         };
         intake.works();
@@ -122,8 +123,8 @@ impl Receives {
         };
         let quiet = of_session.then_some(QUIET);
         tokio::select! {
-            done = Box::pin(work.run(&mut receiver, stop, quiet)) => done?,
-            kept = Box::pin(keep(&mut link, &self.config, &held, session.as_deref())) => kept?,
+            done = erased(work.run(&mut receiver, stop, quiet)) => done?,
+            kept = erased(keep(&mut link, &self.config, &held, session.as_deref())) => kept?,
         }
         let _ = timeout(REST, receiver.close()).await;
         link.close().await;
@@ -136,7 +137,7 @@ impl Receives {
             .source(self.config.entity.as_str())
             .credit_mode(CreditMode::Auto(self.config.prefetch))
             .attach(&mut link.session);
-        let attached = step("attaching to the source", Box::pin(attached)).await?;
+        let attached = step("attaching to the source", erased(attached)).await?;
         attached.map_err(|error| failed("attaching to the source", &error))
     }
 
@@ -152,7 +153,7 @@ impl Receives {
             .verify_incoming_source(false)
             .credit_mode(CreditMode::Auto(self.config.prefetch))
             .attach(&mut link.session);
-        match timeout(NEXT_SESSION, Box::pin(attached)).await {
+        match timeout(NEXT_SESSION, erased(attached)).await {
             Err(_) => Ok(None),
             Ok(Ok(receiver)) => Ok(Some(receiver)),
             Ok(Err(error)) if format!("{error:?}").contains(NO_SESSION) => Ok(None),
@@ -247,7 +248,7 @@ impl<'a> Work<'a> {
         self.held.take(info.delivery_id(), info.delivery_tag());
         let inward = read::read(message);
         let intake = self.intake;
-        self.taking = Some(Box::pin(async move {
+        self.taking = Some(erased(async move {
             let receipt = take(intake, inward).await;
             (info, receipt)
         }));
@@ -256,7 +257,7 @@ impl<'a> Work<'a> {
 
     fn store(&mut self, info: DeliveryInfo, receipt: Receipt) {
         let stored = async move { (info, receipt.durable().await) };
-        self.storing.push(Box::pin(stored));
+        self.storing.push(erased(stored));
     }
 
     async fn settle(&mut self, receiver: &Receiver, (info, stored): Settled) -> Result<(), Error> {

@@ -22,6 +22,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use uuid::Uuid;
 
 use super::token;
+use crate::bridge::erased;
 use crate::clock;
 use crate::config::bridge::{Credential, ServiceBus};
 use crate::host::chain;
@@ -80,7 +81,7 @@ impl Link {
     /// # Errors
     /// [`Error`], without anything secret in it.
     pub(super) async fn open(config: &ServiceBus) -> Result<Self, Error> {
-        let wire = step("connecting", Box::pin(wire(config))).await??;
+        let wire = step("connecting", erased(wire(config))).await??;
         let profile = match &config.credential {
             Credential::User { name, password } => SaslProfile::Plain {
                 username: name.clone(),
@@ -98,9 +99,9 @@ impl Link {
             .idle_time_out(IDLE)
             .sasl_profile(profile)
             .open_with_stream(wire);
-        let mut connection = amqp("opening a connection", Box::pin(opening)).await?;
+        let mut connection = amqp("opening a connection", erased(opening)).await?;
         let begun = Session::begin(&mut connection);
-        let session = amqp("beginning a session", Box::pin(begun)).await?;
+        let session = amqp("beginning a session", erased(begun)).await?;
         let mut link = Self {
             session,
             connection,
@@ -109,7 +110,7 @@ impl Link {
         };
         if let Credential::Key { .. } = config.credential {
             let attached = CbsClient::attach(&mut link.session);
-            link.cbs = Some(amqp("attaching to $cbs", Box::pin(attached)).await?);
+            link.cbs = Some(amqp("attaching to $cbs", erased(attached)).await?);
             link.renew_token(config).await?;
         }
         Ok(link)
@@ -136,7 +137,7 @@ impl Link {
             let text = token::token(&audience, name, key.expose(), expires);
             let token = CbsToken::new(text, token::KIND, at.clone());
             let put = cbs.put_token(audience, token);
-            amqp("putting a token at $cbs", Box::pin(put)).await?;
+            amqp("putting a token at $cbs", erased(put)).await?;
         }
         self.renewal = Instant::now() + token::RENEWED;
         Ok(())

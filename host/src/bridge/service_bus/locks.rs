@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::link::{Error, Link, failed, step};
+use crate::bridge::erased;
 use crate::config::bridge::{Credential, ServiceBus};
 
 /// A delivery is locked under its tag.
@@ -67,7 +68,7 @@ pub(super) async fn keep(
         .client_node_addr("sluicegate-locks")
         .attach(&mut link.session);
     let step_name = "attaching to $management";
-    let attached = step(step_name, Box::pin(attached)).await?;
+    let attached = step(step_name, erased(attached)).await?;
     let mut management = attached.map_err(|error| failed(step_name, &error))?;
     let mut ticks = interval(config.lock_renewal);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -79,7 +80,7 @@ pub(super) async fn keep(
                 let request = RenewSession(session.to_owned());
                 step(
                     "renewing a session's lock",
-                    Box::pin(management.call(request)),
+                    erased(management.call(request)),
                 )
                 .await?
             }
@@ -89,7 +90,7 @@ pub(super) async fn keep(
                     continue;
                 }
                 let request = RenewLocks(tokens);
-                step("renewing locks", Box::pin(management.call(request))).await?
+                step("renewing locks", erased(management.call(request))).await?
             }
         };
         match renewed {

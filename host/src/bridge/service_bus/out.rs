@@ -16,6 +16,7 @@ use tokio::time::{Instant, timeout};
 
 use super::link::{Error, Link, amqp, failed};
 use super::write;
+use crate::bridge::erased;
 use crate::config::bridge::ServiceBus;
 use crate::plugin::call::Failure;
 use crate::plugin::instance::Call;
@@ -91,10 +92,10 @@ impl Sends {
         let message = write::message(&call.event, self.config.structured);
         let sendable = Sendable::from(message);
         // A service closes links on which nothing happened for a while. That is no failure yet.
-        let mut sent = Box::pin(self.sent(&sendable)).await;
+        let mut sent = erased(self.sent(&sendable)).await;
         if let Err(Broken::Again(error)) = &sent {
             tracing::debug!(host = self.config.host, %error, "a link broke, another is opened");
-            sent = Box::pin(self.sent(&sendable)).await;
+            sent = erased(self.sent(&sendable)).await;
         }
         match sent {
             Ok(outcome) => judged(outcome),
@@ -143,7 +144,7 @@ impl Sends {
             })?;
             Ok(transfer)
         };
-        match Box::pin(transferred).await {
+        match erased(transferred).await {
             Ok(Ok(outcome)) => Ok(Transfer {
                 outcome,
                 number,
@@ -163,7 +164,7 @@ impl Sends {
         {
             return Err(error.clone());
         }
-        match Box::pin(self.attach()).await {
+        match erased(self.attach()).await {
             Ok(open) => {
                 state.open = Some(open);
                 state.count += 1;
@@ -181,7 +182,7 @@ impl Sends {
     async fn attach(&self) -> Result<Open, Error> {
         let mut link = Link::open(&self.config).await?;
         let attached = Sender::attach(&mut link.session, "sluicegate", self.config.entity.as_str());
-        let sender = amqp("attaching to the target", Box::pin(attached)).await?;
+        let sender = amqp("attaching to the target", erased(attached)).await?;
         Ok(Open { link, sender })
     }
 }

@@ -1,5 +1,6 @@
-//! `sluice schema check`: takes a folder of schemas, gives what breaks the rule between two versions.
+//! `sluice schema check`: takes a folder of schemas, gives what breaks the rule between two versions, and what plug-ins read that is not in them.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -9,7 +10,9 @@ use serde_json::json;
 use sluicegate_schema::{Rule, Shape, incompatible};
 
 use crate::cli::output::line;
-use crate::schemas::files;
+use crate::config::Config;
+use crate::load;
+use crate::schemas::{files, fits};
 
 /// Who has to be able to read what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -40,6 +43,9 @@ pub(in crate::cli) struct Args {
     /// The rule between a version and the next one.
     #[arg(long, value_enum, default_value = "forward")]
     rule: Word,
+    /// A plug-in's .wasm file: what its [[reads]] name has to be in the schemas too.
+    #[arg(long, value_name = "FILE")]
+    plugin: Vec<PathBuf>,
     /// A line of JSON for each thing that is wrong.
     #[arg(long)]
     json: bool,
@@ -47,6 +53,7 @@ pub(in crate::cli) struct Args {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let (mut wrong, mut count) = (0, 0);
+    let mut shapes: BTreeMap<String, Vec<(u32, Shape)>> = BTreeMap::new();
     for (event_type, versions) in files::read(&args.folder)? {
         let mut before: Option<(u32, Shape)> = None;
         for (number, schema) in versions {
@@ -67,7 +74,29 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
                     }
                 }
             }
+            let of_type = shapes.entry(event_type.clone()).or_default();
+            of_type.push((number, shape.clone()));
             before = Some((number, shape));
+        }
+    }
+    for file in &args.plugin {
+        let (_, manifest) =
+            load::open(file, &Config::default()).with_context(|| file.display().to_string())?;
+        let versions = |event_type: &str| shapes.get(event_type).cloned().unwrap_or_default();
+        for missing in fits::missing(&manifest.reads, versions) {
+            wrong += 1;
+            let (plugin, why) = (&manifest.name, missing.to_string());
+            if args.json {
+                line!(
+                    "{}",
+                    json!({
+                        "plugin": plugin, "type": missing.event_type, "new": missing.version,
+                        "path": missing.member, "why": why,
+                    })
+                );
+            } else {
+                line!("{plugin}: {why}");
+            }
         }
     }
     if !args.json {

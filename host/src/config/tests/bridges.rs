@@ -13,7 +13,9 @@ fn what_is_not_said_has_a_default() {
         panic!("one bridge");
     };
     assert!(matches!(&bridge.direction, Direction::Out(out) if out.types.is_empty()));
-    let Peer::Http(http) = &bridge.peer;
+    let Peer::Http(http) = &bridge.peer else {
+        panic!("over HTTP");
+    };
     assert_eq!((http.batch_events, http.batch_bytes), (100, 512 << 10));
     assert_eq!((&http.secret, &http.handshake), (&None, &None));
 }

@@ -17,7 +17,7 @@ fn kafka(text: &str) -> Kafka {
     let config = parse(text).unwrap();
     match config.bridges.into_iter().next().unwrap().peer {
         Peer::Kafka(kafka) => kafka,
-        Peer::Http(http) => panic!("{http:?}"),
+        other => panic!("{other:?}"),
     }
 }
 
