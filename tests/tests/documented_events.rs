@@ -20,11 +20,8 @@ fn what_is_registered_is_in_the_document_and_on_the_page() -> Result<()> {
         let folder = tempfile::tempdir()?;
         let out = folder.path().join("docs");
         let path = out.to_str().context("a path")?;
-        let said = sluice_on(
-            &stage.broker,
-            &["docs", "--out", path, "--title", "Contoso's events"],
-        );
-        let said = said.await?.ok()?;
+        let words = ["docs", "--out", path, "--title", "Contoso's events"];
+        let said = sluice_on(&stage.broker, &words).await?.ok()?;
         ensure!(said.stdout.contains("asyncapi.json"), "{}", said.stdout);
         let text = std::fs::read_to_string(out.join("asyncapi.json"))?;
         let document: Value = serde_json::from_str(&text)?;

@@ -234,7 +234,9 @@ fn a_database_that_is_away_is_told_and_waited_for() -> Result<()> {
             let listed = listed(&stage.host, "project").await?;
             ensure!(listed["current"]["stands"].is_null(), "{listed}");
             let (_, ready) = stage.host.admin("/readyz").await?;
-            ensure!(!ready.contains("project/projection"), "{ready}");
+            let ready: Value = serde_json::from_str(&ready)?;
+            let why = &ready["refused"]["project/projection"];
+            ensure!(why.is_null(), "{ready}");
             Ok(())
         })
         .await?;

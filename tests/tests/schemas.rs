@@ -46,7 +46,8 @@ fn schemas_are_learnt_shown_and_are_a_new_version_only_where_something_is_new() 
         let files = files.to_str().context("a path")?;
         let learn = ["learn", "--required-after", "3", "--json"];
         let dry = schema(&stage, &[&learn[..], &["--dry-run"]].concat()).await?;
-        ensure!(dry.ok()?.json_lines()?.len() == 2);
+        let dry = dry.ok()?.json_lines()?;
+        ensure!(of_type(&dry, ACCOUNT).is_ok() && of_type(&dry, INVOICE).is_ok());
         ensure!(
             schema(&stage, &["list", "--json"])
                 .await?
@@ -76,7 +77,9 @@ fn schemas_are_learnt_shown_and_are_a_new_version_only_where_something_is_new() 
 
         // The same bodies say nothing new.
         let again = schema(&stage, &learn).await?.ok()?.json_lines()?;
-        for row in &again {
+        // What was done here is told as an event, which is of a type of its own.
+        for event_type in [ACCOUNT, INVOICE] {
+            let row = of_type(&again, event_type)?;
             ensure!(row["what"] == "unchanged" && row["version"] == 1, "{row}");
         }
         // One without a column does.

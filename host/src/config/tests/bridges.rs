@@ -24,7 +24,7 @@ fn what_is_not_said_has_a_default() {
 fn each_mistake_is_named() {
     let with = |lines: &str| format!("{OUT}{lines}");
     for (text, part) in [
-        (OUT.to_owned(), "[[bridge]] http: is missing"),
+        (OUT.to_owned(), "[[bridge]] http is missing"),
         (OUT.replace("\"b\"", "\"B\""), "[[bridge]] name"),
         (OUT.replace("\"b\"", "\"out\""), "subjects of the ledger"),
         (OUT.replace("out", "up"), "\"in\" or \"out\""),
