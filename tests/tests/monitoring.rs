@@ -284,8 +284,8 @@ async fn dashboard_shows(prometheus: &Prometheus) -> Result<()> {
                 .replace("$job", "sluicegate")
                 .replace("$plugin", ".*")
                 .replace("$__rate_interval", "1m");
-            // There is no projection here, and no schema.
-            let is_elsewhere = ["Projections: ", "Schemas: "];
+            // There is no projection here, no schema and no bridge.
+            let is_elsewhere = ["Projections: ", "Schemas: ", "Bridges: "];
             let is_here = !is_elsewhere.iter().any(|start| title.starts_with(start));
             if is_here && prometheus.series(&query).await?.is_empty() {
                 empty.push(title.clone());
