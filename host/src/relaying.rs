@@ -67,11 +67,11 @@ impl Relay {
     async fn run(self) {
         let mut told = String::new();
         loop {
-            if let Err(error) = self.follow().await {
-                if error != told {
-                    tracing::debug!(stream = self.stream, error, "events of the host wait");
-                    told = error;
-                }
+            if let Err(error) = self.follow().await
+                && error != told
+            {
+                tracing::debug!(stream = self.stream, error, "events of the host wait");
+                told = error;
             }
             sleep(WAIT).await;
         }
