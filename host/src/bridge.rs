@@ -27,12 +27,13 @@ pub mod service_bus;
 pub mod sink;
 pub mod source;
 
+/// See [`erased`].
+pub(crate) type Erased<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
 /// A future that does not show what it is made of. Those of clients of other brokers are nested
 /// deeply, and that each of them may go to another thread takes the compiler minutes to prove
 /// wherever they can be seen.
-pub(crate) fn erased<'a, T>(
-    future: impl Future<Output = T> + Send + 'a,
-) -> Pin<Box<dyn Future<Output = T> + Send + 'a>> {
+pub(crate) fn erased<'a, T>(future: impl Future<Output = T> + Send + 'a) -> Erased<'a, T> {
     Box::pin(future)
 }
 

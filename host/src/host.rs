@@ -265,7 +265,7 @@ async fn work(
         shared.config.events.keep.clone(),
         shared.drain.clone(),
     ));
-    let bridges = bridges(shared);
+    let bridges = bridges(shared, &engine);
     relaying(shared, broker.context.clone());
     let writing = CancellationToken::new();
     let written = shared

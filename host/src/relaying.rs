@@ -14,20 +14,16 @@ use async_nats::jetstream::consumer::{DeliverPolicy, pull};
 use async_nats::jetstream::stream::Stream;
 use futures_util::TryStreamExt as _;
 use serde_json::{Value, json};
-use sluicegate_d365::{Origin, Subject};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::DEADLETTER;
-use crate::clock;
-use crate::event::{AttributeValue, Event};
 use crate::gateway::outgoing::Outgoing;
 use crate::gateway::publisher::Publisher;
 use crate::ledger::dead_letter as facts;
 use crate::operations::audit;
+use crate::system_events::{self, SystemEvent, TYPES};
 
-/// What the types of all of them begin with.
-pub const TYPES: &str = "d365.system.";
 /// The broker's consumer of each stream that is read, the same for all hosts.
 const CONSUMER: &str = "system-events";
 /// Without a word that the event is stored, another host takes it up.
@@ -110,20 +106,13 @@ impl Relay {
     }
 
     fn event(&self, (name, about, data): Told, sequence: u64) -> Outgoing {
-        let event_type = format!("{TYPES}{name}");
-        let subject = Subject::of_type(Origin::Custom, &self.host, &event_type, &about).to_string();
-        let key = AttributeValue::Text(about.clone());
-        let event = Event {
+        let said = SystemEvent {
+            name,
             id: format!("{}/{sequence}", self.stream.to_ascii_lowercase()),
-            source: "/sluicegate".to_owned(),
-            event_type,
-            subject: (!about.is_empty()).then_some(about),
-            time: Some(clock::rfc3339(clock::unix_millis())),
-            datacontenttype: Some("application/json".to_owned()),
-            dataschema: None,
-            extensions: vec![("partitionkey".to_owned(), key)],
-            data: Some(data.to_string().into()),
+            about,
+            data,
         };
+        let (subject, event) = system_events::event(&self.host, said);
         Outgoing::event(event, subject)
     }
 }

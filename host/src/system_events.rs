@@ -14,6 +14,8 @@ use crate::clock;
 use crate::encode;
 use crate::event::{AttributeValue, Event, validate};
 
+/// What the types of all of them begin with.
+pub const TYPES: &str = "d365.system.";
 /// Events that wait for the broker.
 const MAX_WAITING: usize = 256;
 
@@ -21,7 +23,7 @@ const MAX_WAITING: usize = 256;
 #[derive(Debug, Clone)]
 pub struct SystemEvent {
     /// `schema-drift`: of the subject, and behind `d365.system.` the type.
-    pub name: &'static str,
+    pub name: String,
     /// The same for the same thing, whichever host says it.
     pub id: String,
     /// What it is about.
@@ -62,7 +64,7 @@ impl Raising {
                 () = stop.cancelled() => return,
             };
             let Some(event) = event else { return };
-            let (name, id) = (event.name, event.id.clone());
+            let (name, id) = (event.name.clone(), event.id.clone());
             if let Err(error) = publish(&context, &host, event).await {
                 tracing::warn!(name, id, error, "an event of the host's own was not stored");
             }
@@ -82,31 +84,30 @@ async fn publish(context: &Context, host: &str, said: SystemEvent) -> Result<(),
 }
 
 /// The event, and where it goes. Its source is the cluster's: hosts that say the same say it once.
-fn event(host: &str, said: SystemEvent) -> (String, Event) {
+pub fn event(host: &str, said: SystemEvent) -> (String, Event) {
     let SystemEvent {
         name,
         id,
         about,
         data,
     } = said;
-    let key = format!("{name}/{about}");
     let subject = Subject {
         origin: Origin::Custom,
         environment: token(host),
         kind: Kind::System,
-        name: token(name),
+        name: token(&name),
         action: "raised".to_owned(),
-        slot: Some(slot(&key)),
+        slot: Some(slot(&about)),
     };
     let event = Event {
         id,
         source: "/sluicegate".to_owned(),
-        event_type: format!("d365.system.{name}"),
-        subject: Some(about),
+        event_type: format!("{TYPES}{name}"),
+        subject: (!about.is_empty()).then(|| about.clone()),
         time: Some(clock::rfc3339(clock::unix_millis())),
         datacontenttype: Some("application/json".to_owned()),
         dataschema: None,
-        extensions: vec![("partitionkey".to_owned(), AttributeValue::Text(key))],
+        extensions: vec![("partitionkey".to_owned(), AttributeValue::Text(about))],
         data: Some(data.to_string().into()),
     };
     (subject.to_string(), event)
@@ -119,7 +120,7 @@ mod tests {
     #[test]
     fn what_a_host_says_is_an_event_of_the_grammar() {
         let said = SystemEvent {
-            name: "schema-drift",
+            name: "schema-drift".to_owned(),
             id: "1".to_owned(),
             about: "d365.dataverse.account.update".to_owned(),
             data: serde_json::json!({"a": 1}),

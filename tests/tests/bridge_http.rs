@@ -324,3 +324,31 @@ fn a_plug_in_of_its_name_does_not_run_beside_it() -> Result<()> {
         Ok(())
     })
 }
+
+#[test]
+fn history_that_is_only_looked_at_again_is_not_sent() -> Result<()> {
+    within(90, async {
+        let receiver = Receiver::start().await?;
+        let stage = stage(&receiver, "").await?;
+        publish(&stage.jetstream, &spread(3, 3)).await?;
+        wait_arrived(&receiver, 3, 20).await?;
+        stage.host.settled(NAME, 20).await?;
+        let replay = ["replay", "--plugin", NAME, "--from", "1"];
+        sluice_on(&stage.broker, &replay).await?.ok()?;
+        until("the history to be handled again", 30, async || {
+            let done = stage.host.metrics().await?.outcomes(NAME, "done")?;
+            ensure!(done == 6.0, "{done} were handled");
+            Ok(())
+        })
+        .await?;
+        ensure!(receiver.count() == 3, "{} were sent", receiver.count());
+        // With effects it is.
+        let replay = [&replay[..], &["--effects"]].concat();
+        sluice_on(&stage.broker, &replay).await?.ok()?;
+        until("it to be sent again", 30, async || {
+            ensure!(receiver.count() == 6, "{} were sent", receiver.count());
+            Ok(())
+        })
+        .await
+    })
+}

@@ -6,13 +6,13 @@ use sluicegate_tests::component::with_words;
 use sluicegate_tests::events::{publish, spread};
 use sluicegate_tests::outputs::{Stored, stored, wait_dead_letters};
 use sluicegate_tests::sluice::sluice_on;
-use sluicegate_tests::{Broker, Setup, Source, Stage, environment, until, within};
+use sluicegate_tests::{Broker, Input, Setup, Source, Stage, environment, until, within};
 
 const LETTERS: &str = "d365.custom.*.system.dead-letter.raised.*";
 
 async fn wait_told(stage: &Stage, filter: &str, count: usize) -> Result<Vec<Stored>> {
     let told = async || stored(&stage.jetstream, "EVENTS", filter).await;
-    until(&format!("{count} at {filter}"), 30, async || {
+    until(&format!("{count} at {filter}"), 60, async || {
         let found = told().await?.len();
         ensure!(found == count, "{found} are there");
         Ok(())
@@ -64,11 +64,7 @@ fn a_dead_letter_is_told_once_and_plug_ins_hear_of_it() -> Result<()> {
         // Neither a start nor a crash tells of them anew.
         stage.host.kill9();
         stage.host.start().await?;
-        publish(
-            &stage.jetstream,
-            &[sluicegate_tests::Input::new("later", "k", 0)],
-        )
-        .await?;
+        publish(&stage.jetstream, &[Input::new("later", "k", 0)]).await?;
         wait_told(&stage, LETTERS, 4).await?;
         Ok(())
     })
@@ -164,6 +160,39 @@ fn records_of_other_systems_are_of_their_kind() -> Result<()> {
             let stored = stage.taken(&request).await?;
             ensure!(stored.subject.starts_with(subject), "{}", stored.subject);
         }
+        Ok(())
+    })
+}
+
+#[test]
+fn of_two_hosts_each_thing_is_told_once() -> Result<()> {
+    within(120, async {
+        let broker = Broker::start().await?;
+        let host = |name: &str| {
+            Setup::new(broker.url())
+                .named(name)
+                .telemetry("events = true")
+                .guest("reject")
+        };
+        let mut first = host("host-1")?.start().await?;
+        let second = host("host-2")?.start().await?;
+        let jetstream = broker.jetstream().await?;
+        let stage = Stage {
+            host: second,
+            jetstream,
+            broker,
+        };
+        publish(&stage.jetstream, &spread(50, 50)).await?;
+        wait_told(&stage, LETTERS, 50).await?;
+        // Whichever of them reads, the other goes on.
+        first.kill9();
+        publish(&stage.jetstream, &[Input::new("later", "k", 0)]).await?;
+        let told = wait_told(&stage, LETTERS, 51).await?;
+        let mut letters = std::collections::BTreeSet::new();
+        for event in &told {
+            letters.insert(event.attribute("id")?);
+        }
+        ensure!(letters.len() == 51, "{letters:?}");
         Ok(())
     })
 }

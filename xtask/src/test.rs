@@ -49,6 +49,7 @@ pub(crate) fn run(layout: &Layout, args: &Args) -> Result<bool> {
     let parts = build(layout, args, &mut summary)?;
     summary.runner("doc tests", || doc_tests(layout, &parts, args))?;
     summary.runner("plug-in tests", || plugin_tests(layout, &parts, args))?;
+    summary.runner("schema validator", || validator_tests(layout, &parts, args))?;
     // Last, so that what failed here is the last to be read.
     summary.runner("workspace tests", || workspace_tests(layout, &parts, args))?;
     summary.close(args)
@@ -157,6 +158,15 @@ fn plugin_tests(layout: &Layout, parts: &Parts, args: &Args) -> Result<Tally> {
     let mut cargo = run::cargo(&layout.root.join("plugins"));
     cargo.args(["test", "--workspace", "--no-fail-fast", "--target-dir"]);
     cargo.arg(compile::plugin_target(layout)).arg("--");
+    tally(cargo.args(&args.filter), parts, Stream::Stdout)
+}
+
+/// Schemas are tried with a validator that others use, which is built by itself: its features are
+/// not to become those of the host's dependencies.
+fn validator_tests(layout: &Layout, parts: &Parts, args: &Args) -> Result<Tally> {
+    let mut cargo = run::cargo(&layout.root.join("schema/validator"));
+    cargo.args(["test", "--no-fail-fast", "--target-dir"]);
+    cargo.arg(layout.target.join("validator-build")).arg("--");
     tally(cargo.args(&args.filter), parts, Stream::Stdout)
 }
 

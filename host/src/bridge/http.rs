@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::task::TaskTracker;
 
 use self::handshake::Allowed;
+use super::sink::retry;
 use crate::config::bridge::{Http, HttpMode};
 use crate::encode;
 use crate::event::{Event, excerpt};
@@ -174,7 +175,7 @@ impl Receiver {
             let asked =
                 || handshake::ask(&self.posting, &self.config.url, handshake, self.patience);
             let allowed = self.allowed.get_or_try_init(asked).await;
-            let turn = allowed.map_err(|error| retry(&error))?.turn();
+            let turn = allowed.map_err(|error| retry(error))?.turn();
             sleep_until(turn).await;
         }
         let mut request = Request::builder()
@@ -186,7 +187,7 @@ impl Receiver {
         let request = request.body(Full::new(body));
         let request = request.map_err(|error| Failure::Reject(error.to_string()))?;
         let answer = self.posting.send(request, self.patience).await;
-        judged(&answer.map_err(|error| retry(&error))?)
+        judged(&answer.map_err(|error| retry(error))?)
     }
 }
 
@@ -210,7 +211,7 @@ fn judged(answer: &Answer) -> Result<(), Failure> {
             | StatusCode::GONE
     ) || status.is_redirection();
     if is_the_way {
-        return Err(retry(&format!(
+        return Err(retry(format!(
             "{message}; look at url and secret of the bridge"
         )));
     }
@@ -229,13 +230,6 @@ fn judged(answer: &Answer) -> Result<(), Failure> {
     })
 }
 
-fn retry(message: &str) -> Failure {
-    Failure::Retry {
-        after: None,
-        message: message.to_owned(),
-    }
-}
-
 /// One answer, for each event of its batch.
 fn again(result: &Result<(), Failure>) -> Result<(), Failure> {
     match result {
@@ -245,7 +239,7 @@ fn again(result: &Result<(), Failure>) -> Result<(), Failure> {
             after: *after,
             message: message.clone(),
         }),
-        Err(other) => Err(retry(&other.to_string())),
+        Err(other) => Err(retry(other.to_string())),
     }
 }
 

@@ -132,11 +132,6 @@ impl Intake {
         &self.name
     }
 
-    /// What is counted of it.
-    pub fn metrics(&self) -> &BridgeMetrics {
-        &self.metrics
-    }
-
     /// Takes one message, in the form in which it would come to the gateway: `ce-*` headers
     /// percent-encoded. Waits while its queue is full; messages are to be handed over in the
     /// order that they are to keep.

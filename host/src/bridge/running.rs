@@ -15,12 +15,10 @@ use crate::gateway::publisher::Publisher;
 use crate::health::Health;
 use crate::ledger::LEAST_TTL;
 use crate::metrics::Metrics;
-use crate::plugin::http::Outgoing;
+use crate::plugin::engine::Engine;
 
 const WAIT_FIRST: Duration = Duration::from_millis(200);
 const WAIT_LONGEST: Duration = Duration::from_secs(30);
-/// One that ran for so long failed for a new reason.
-const SETTLED: Duration = Duration::from_secs(30);
 
 /// What bridges share with the host.
 #[derive(Clone)]
@@ -38,11 +36,14 @@ pub struct Surroundings {
 }
 
 /// Runs the bridges in until the host stops and what they have read is settled.
-pub async fn run(config: Arc<Config>, publisher: Publisher, around: Surroundings) {
+pub async fn run(
+    (config, engine): (Arc<Config>, Arc<Engine>),
+    publisher: Publisher,
+    around: Surroundings,
+) {
     let ttl = config.ledger.dedup_window.max(LEAST_TTL);
-    let outgoing = match Outgoing::new(&config) {
+    let outgoing = match engine.outgoing() {
         Ok(outgoing) => outgoing,
-        // It was looked at before, so that the file has changed meanwhile.
         Err(error) => {
             tracing::error!(%error, "no bridge in is run");
             return;
@@ -53,7 +54,7 @@ pub async fn run(config: Arc<Config>, publisher: Publisher, around: Surroundings
         let Direction::In(inward) = &bridge.direction else {
             continue;
         };
-        let Some(source) = Source::open(bridge, &outgoing) else {
+        let Some(source) = Source::open(bridge, outgoing) else {
             continue;
         };
         let intake = Intake::new(
@@ -76,7 +77,6 @@ pub async fn run(config: Arc<Config>, publisher: Publisher, around: Surroundings
 async fn keep_running(source: Source, intake: Intake, around: Surroundings) {
     let mut wait = WAIT_FIRST;
     loop {
-        let began = tokio::time::Instant::now();
         let run = source.run(&intake, around.drain.clone());
         let ended = tokio::select! {
             ended = Box::pin(run) => ended,
@@ -88,7 +88,7 @@ async fn keep_running(source: Source, intake: Intake, around: Surroundings) {
             Err(error) => error,
         };
         // One that had a connection failed for a new reason.
-        if intake.worked() || SETTLED < began.elapsed() {
+        if intake.worked() {
             wait = WAIT_FIRST;
         }
         tracing::warn!(bridge = intake.name(), error, retry_in = ?wait, "the bridge does not work");

@@ -23,6 +23,14 @@ pub enum Sink {
     Kafka(Box<Writes>),
 }
 
+/// The event is not to blame: another attempt follows.
+pub(super) fn retry(message: impl Into<String>) -> Failure {
+    Failure::Retry {
+        after: None,
+        message: message.into(),
+    }
+}
+
 impl Sink {
     /// Opens no connection yet. `timeout` is what one event may take.
     pub fn open(

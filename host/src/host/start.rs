@@ -132,7 +132,7 @@ pub(super) fn relaying(shared: &Shared, context: Context) {
 }
 
 /// Has the bridges in read, until the host stops and what they have read is settled.
-pub(super) fn bridges(shared: &Shared) -> JoinHandle<()> {
+pub(super) fn bridges(shared: &Shared, engine: &Arc<Engine>) -> JoinHandle<()> {
     let publisher = Publisher::new(shared.broker.subscribe(), true);
     let around = running::Surroundings {
         metrics: shared.metrics.clone(),
@@ -141,7 +141,11 @@ pub(super) fn bridges(shared: &Shared) -> JoinHandle<()> {
         drain: shared.drain.clone(),
         abort: shared.abort.clone(),
     };
-    let running = running::run(Arc::clone(&shared.config), publisher, around);
+    let running = running::run(
+        (Arc::clone(&shared.config), Arc::clone(engine)),
+        publisher,
+        around,
+    );
     shared.tracker.spawn(running)
 }
 

@@ -358,7 +358,7 @@ impl Looking {
             "schema drift"
         );
         self.events.raise(SystemEvent {
-            name: EVENT,
+            name: EVENT.to_owned(),
             id,
             about: record.event_type.clone(),
             data: serde_json::to_value(record).unwrap_or_default(),

@@ -79,19 +79,12 @@ impl Program {
     }
 }
 
-/// Unpacks a package into a folder of its name below `target/tools`, and of what it depends on and the
-/// machine has not, those packages that are wanted.
+/// The packages that Debian would install for one on this machine, the machine's own left out.
 ///
 /// # Errors
-/// When one of them cannot be had.
-pub(super) fn unpack_all(
-    layout: &Layout,
-    package: &str,
-    is_wanted: impl Fn(&str) -> bool,
-) -> Result<()> {
-    let tools = layout.target.join("tools");
-    let folder = TempFolder::make(&tools, package)?;
-    with_newer_lists(|| {
+/// When apt does not know it.
+pub(super) fn needed(package: &str) -> Result<Vec<String>> {
+    let listed = with_newer_lists(|| {
         let mut list = apt()?;
         list.args([
             "install",
@@ -100,29 +93,12 @@ pub(super) fn unpack_all(
             "--print-uris",
             package,
         ]);
-        let listed = run::output(&mut list)?;
-        // 'address' name_version_architecture.deb bytes digest
-        let files = listed.lines().filter_map(|line| line.split(' ').nth(1));
-        let names = files.filter_map(|file| Some(file.split_once('_')?.0));
-        let names: Vec<&str> = names.filter(|name| is_wanted(name)).collect();
-        if names.is_empty() {
-            bail!("apt-get finds nothing to be fetched for {package}");
-        }
-        let mut download = apt()?;
-        download.current_dir(folder.path());
-        run::output(download.arg("download").args(names))
+        run::output(&mut list)
     })?;
-    let unpacked = folder.path().join("unpacked");
-    for entry in fs::read_dir(folder.path())? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|found| found == "deb") {
-            let mut unpack = Command::new("dpkg-deb");
-            run::output(unpack.arg("-x").arg(&path).arg(&unpacked))?;
-        }
-    }
-    let own = tools.join(package);
-    // In one step, so that nobody ever sees half of it.
-    fs::rename(&unpacked, &own).with_context(|| format!("could not make {}", own.display()))
+    // 'address' name_version_architecture.deb bytes digest
+    let files = listed.lines().filter_map(|line| line.split(' ').nth(1));
+    let names = files.filter_map(|file| Some(file.split_once('_')?.0.to_owned()));
+    Ok(names.collect())
 }
 
 /// A folder `target/tools/<name>` with what these packages hold, and how it came there.
@@ -171,12 +147,13 @@ pub(super) fn unpacked(
 
 /// Tries a second time after apt has looked at what there is by now: a fresh machine knows no
 /// package, and an old one knows versions that are gone.
-fn with_newer_lists(mut attempt: impl FnMut() -> Result<String>) -> Result<()> {
-    let Err(first) = attempt() else {
-        return Ok(());
+fn with_newer_lists(mut attempt: impl FnMut() -> Result<String>) -> Result<String> {
+    let first = match attempt() {
+        Ok(said) => return Ok(said),
+        Err(error) => error,
     };
     match run::output(apt()?.arg("update")) {
-        Ok(_) => attempt().map(|_| ()),
+        Ok(_) => attempt(),
         Err(_) => Err(first),
     }
 }

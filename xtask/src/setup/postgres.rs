@@ -10,7 +10,6 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use super::debian;
-use crate::clock::Stopwatch;
 use crate::layout::Layout;
 use crate::run;
 
@@ -45,17 +44,20 @@ pub(super) fn ensure(layout: &Layout) -> Result<(PathBuf, String)> {
     if let Some(folder) = below(&own) {
         return checked(folder, "already there");
     }
-    let watch = Stopwatch::start();
     // The server, its clients and the libraries of both; not what compiles queries, nor Perl.
-    debian::unpack_all(layout, PACKAGE, |package| {
+    let is_wanted = |package: &str| {
         let is_library = package.starts_with("lib")
             && !["libllvm", "libperl", "libjson-perl", "libcommon"]
                 .iter()
                 .any(|other| package.starts_with(other));
         is_library || package.starts_with("postgresql-")
-    })?;
+    };
+    let needed = debian::needed(PACKAGE)?;
+    let wanted: Vec<&str> = needed.iter().map(String::as_str).collect();
+    let wanted: Vec<&str> = wanted.into_iter().filter(|name| is_wanted(name)).collect();
+    let (own, how) = debian::unpacked(layout, PACKAGE, &wanted)?;
     let folder = below(&own).with_context(|| format!("{PACKAGE} brought no {PROGRAMS:?}"))?;
-    checked(folder, &format!("fetched in {watch}"))
+    checked(folder, &how)
 }
 
 fn has_programs(folder: &Path) -> bool {

@@ -14,6 +14,7 @@ use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
 
 use super::binding::{self, Record};
 use super::{Ear, settings, tokens};
+use crate::bridge::sink::retry;
 use crate::config::bridge::{Bridge, Kafka};
 use crate::plugin::call::Failure;
 use crate::plugin::http::Outgoing;
@@ -93,7 +94,7 @@ impl Writes {
         let ear = Ear::new(&self.bridge, self.tokens.as_ref());
         let fresh: FutureProducer<Ear> = settings
             .create_with_context(ear)
-            .map_err(|error| retry(&format!("the client cannot be set up: {error}")))?;
+            .map_err(|error| retry(format!("the client cannot be set up: {error}")))?;
         tracing::info!(
             bridge = self.bridge,
             topic = self.kafka.topic,
@@ -115,7 +116,7 @@ impl Writes {
                 "kafka: a new producer is made"
             );
             *producer = None;
-            return retry(&reason);
+            return retry(reason);
         }
         match code {
             Some(
@@ -124,14 +125,7 @@ impl Writes {
                 | Code::InvalidMessage
                 | Code::InvalidMessageSize,
             ) => Failure::Reject(error.to_string()),
-            _ => retry(&error.to_string()),
+            _ => retry(error.to_string()),
         }
-    }
-}
-
-fn retry(message: &str) -> Failure {
-    Failure::Retry {
-        after: None,
-        message: message.to_owned(),
     }
 }

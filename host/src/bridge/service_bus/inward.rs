@@ -4,8 +4,7 @@
 //! the host stops before. What is not understood becomes a dead letter of ours, with its bytes,
 //! and is accepted then: only what is no AMQP message at all goes to the queue's own dead letters.
 
-use std::future::{Future, pending};
-use std::pin::Pin;
+use std::future::pending;
 use std::time::Duration;
 
 use axum::http::HeaderMap;
@@ -26,8 +25,8 @@ use tokio_util::sync::CancellationToken;
 use super::link::{Error, Link, failed, step};
 use super::locks::{Held, keep};
 use super::read::{self, Inward};
-use crate::bridge::erased;
 use crate::bridge::intake::{Intake, Receipt, Stopped};
+use crate::bridge::{Erased, erased};
 use crate::config::SourceKind;
 use crate::config::bridge::ServiceBus;
 use crate::gateway::understand::Item;
@@ -46,7 +45,6 @@ pub struct Receives {
     config: ServiceBus,
 }
 
-type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 type Settled = (DeliveryInfo, Result<(), Stopped>);
 
 /// What is between a delivery and its settlement.
@@ -54,9 +52,9 @@ struct Work<'a> {
     intake: &'a Intake,
     held: &'a Held,
     /// Waits for its place in the intake; nothing is read meanwhile.
-    taking: Option<Boxed<'a, (DeliveryInfo, Receipt)>>,
+    taking: Option<Erased<'a, (DeliveryInfo, Receipt)>>,
     /// Wait for the event store.
-    storing: FuturesUnordered<Boxed<'a, Settled>>,
+    storing: FuturesUnordered<Erased<'a, Settled>>,
 }
 
 impl Receives {
@@ -293,7 +291,7 @@ async fn refuse(intake: &Intake, headers: &HeaderMap, bytes: Bytes, error: Strin
 }
 
 /// The next that the event store has, however long that takes.
-async fn next<'a>(storing: &mut FuturesUnordered<Boxed<'a, Settled>>) -> Settled {
+async fn next<'a>(storing: &mut FuturesUnordered<Erased<'a, Settled>>) -> Settled {
     match storing.next().await {
         Some(settled) => settled,
         None => pending().await,
@@ -301,7 +299,7 @@ async fn next<'a>(storing: &mut FuturesUnordered<Boxed<'a, Settled>>) -> Settled
 }
 
 async fn taken<'a>(
-    taking: &mut Option<Boxed<'a, (DeliveryInfo, Receipt)>>,
+    taking: &mut Option<Erased<'a, (DeliveryInfo, Receipt)>>,
 ) -> (DeliveryInfo, Receipt) {
     match taking {
         Some(taking) => taking.await,

@@ -17,6 +17,7 @@ use tokio::time::{Instant, timeout};
 use super::link::{Error, Link, amqp, failed};
 use super::write;
 use crate::bridge::erased;
+use crate::bridge::sink::retry;
 use crate::config::bridge::ServiceBus;
 use crate::plugin::call::Failure;
 use crate::plugin::instance::Call;
@@ -229,13 +230,6 @@ fn is_the_message(condition: &ErrorCondition) -> bool {
                     | AmqpError::FrameSizeTooSmall
             )
     )
-}
-
-fn retry(message: String) -> Failure {
-    Failure::Retry {
-        after: None,
-        message,
-    }
 }
 
 #[cfg(test)]
