@@ -175,7 +175,7 @@ impl Receiver {
             let asked =
                 || handshake::ask(&self.posting, &self.config.url, handshake, self.patience);
             let allowed = self.allowed.get_or_try_init(asked).await;
-            let turn = allowed.map_err(|error| retry(error))?.turn();
+            let turn = allowed.map_err(retry)?.turn();
             sleep_until(turn).await;
         }
         let mut request = Request::builder()
@@ -187,7 +187,7 @@ impl Receiver {
         let request = request.body(Full::new(body));
         let request = request.map_err(|error| Failure::Reject(error.to_string()))?;
         let answer = self.posting.send(request, self.patience).await;
-        judged(&answer.map_err(|error| retry(error))?)
+        judged(&answer.map_err(retry)?)
     }
 }
 
