@@ -29,6 +29,9 @@
 //! by number and digit by digit. Member names are matched exactly, and without regard to case
 //! only when that finds nothing (middleware is known to change it); it is written in the case
 //! that the format gives it.
+//!
+//! With the feature `xml`, `xml::json_of_xml` turns a context in text XML into the JSON that
+//! all of this reads.
 
 // In the order in which data flows: bytes, members, values, records, envelopes, attributes.
 mod error;
@@ -61,6 +64,10 @@ mod map;
 mod subject;
 
 mod delivery;
+
+// Before all of them: another form of the same body.
+#[cfg(feature = "xml")]
+pub mod xml;
 
 pub use business::BusinessEvent;
 pub use context::RemoteExecutionContext;

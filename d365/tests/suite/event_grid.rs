@@ -305,7 +305,7 @@ fn the_subject_of_a_type() {
         (
             Origin::Custom,
             "Microsoft.Storage.BlobCreated",
-            "d365.custom.e_u.custom.microsoft_storage_blobcreated.raised",
+            "d365.custom.e_u.system.microsoft_storage.blobcreated",
         ),
         (
             Origin::EventGrid,

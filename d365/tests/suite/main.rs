@@ -1,5 +1,7 @@
 //! Bodies of every kind, read, mapped and written again.
 
+#[cfg(feature = "xml")]
+mod as_xml;
 mod business;
 mod contexts;
 mod event_grid;
@@ -8,6 +10,8 @@ mod mapping;
 mod properties;
 mod real_bodies;
 mod values;
+#[cfg(feature = "xml")]
+mod xml;
 
 /// The bytes of one of the crate's own bodies.
 fn fixture(name: &str) -> Vec<u8> {

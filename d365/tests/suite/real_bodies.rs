@@ -22,7 +22,7 @@ fn folder() -> Option<PathBuf> {
 }
 
 /// Every file whose name begins so, with its bytes.
-fn bodies(prefix: &str) -> Vec<(String, Vec<u8>)> {
+pub(crate) fn bodies(prefix: &str) -> Vec<(String, Vec<u8>)> {
     let Some(folder) = folder() else {
         eprintln!("skipped: no captured bodies on this machine");
         return Vec::new();

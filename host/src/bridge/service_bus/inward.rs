@@ -271,17 +271,18 @@ impl<'a> Work<'a> {
 /// Hands one message over, as what it is.
 async fn take(intake: &Intake, inward: Inward) -> Receipt {
     let Inward {
-        headers,
+        mut headers,
         body,
         unread,
     } = inward;
-    let unread = unread.or_else(|| match intake.format() {
-        SourceKind::Dataverse | SourceKind::Fno => read::not_json(&headers, &body),
-        SourceKind::EventGrid | SourceKind::CloudEvents => None,
-    });
-    match unread {
-        None => intake.take(&headers, body).await,
-        Some(error) => refuse(intake, &headers, body, error).await,
+    let read = match (unread, intake.format()) {
+        (Some(error), _) => Err(error),
+        (None, SourceKind::Dataverse | SourceKind::Fno) => read::json(&mut headers, &body),
+        (None, SourceKind::EventGrid | SourceKind::CloudEvents) => Ok(body.clone()),
+    };
+    match read {
+        Ok(body) => intake.take(&headers, body).await,
+        Err(error) => refuse(intake, &headers, body, error).await,
     }
 }
 
