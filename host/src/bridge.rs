@@ -18,6 +18,7 @@ use crate::manifest::{
 };
 use crate::plugin::generation::Generation;
 use crate::plugin::http::Outgoing;
+use crate::schemas::fitting::Fitting;
 
 pub mod http;
 pub mod intake;
@@ -47,7 +48,7 @@ pub const PLACE: &str = "[[bridge]]";
 /// When those words do not fit.
 pub fn outward(
     config: &Config,
-    outgoing: &Outgoing,
+    (outgoing, fitting): (&Outgoing, &Fitting),
     tracker: &TaskTracker,
 ) -> Result<Vec<Arc<Generation>>, config::Error> {
     let mut generations = Vec::new();
@@ -57,7 +58,7 @@ pub fn outward(
         };
         let manifest = config.apply(manifest(bridge, outward))?;
         let sink = sink::Sink::open(bridge, outgoing, (manifest.delivery.timeout, tracker));
-        let generation = Generation::native(manifest, digest(bridge), sink);
+        let generation = Generation::native(manifest, digest(bridge), sink, fitting.clone());
         generations.push(Arc::new(generation));
     }
     Ok(generations)

@@ -21,6 +21,7 @@ mod plugin;
 mod projections;
 mod raw;
 mod resolve;
+mod schemas;
 mod secret;
 #[cfg(test)]
 mod tests;
@@ -33,6 +34,7 @@ pub use nats::{Nats, Server, Tls};
 pub use outgoing::{Credential, Http, SecretUse};
 pub use plugin::Override;
 pub use projections::{Postgresql, Projections};
+pub use schemas::{Policy, Schemas};
 pub use secret::Secret;
 pub use trust::{Trust, key as public_key};
 
@@ -119,6 +121,8 @@ pub struct Config {
     pub http: Http,
     /// Where the rows of projections are.
     pub projections: Projections,
+    /// What becomes of events that do not fit their schema.
+    pub schemas: Schemas,
     /// `[secret.<name>]`, by name.
     pub secrets: BTreeMap<String, SecretUse>,
     /// Whose plug-ins are run.
@@ -320,6 +324,7 @@ impl Default for Config {
             telemetry: Telemetry::default(),
             http: Http::default(),
             projections: Projections::default(),
+            schemas: Schemas::default(),
             secrets: BTreeMap::new(),
             trust: Trust::default(),
             bridges: Vec::new(),

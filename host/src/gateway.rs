@@ -231,9 +231,10 @@ impl Parts {
             .into_iter()
             .enumerate()
             .map(|(index, item)| match item {
-                Item::Event(event, subject) => {
+                Item::Event(mut event, subject) => {
+                    let structure = self.schemas.fitting().stamp(&mut event);
                     answer.event(&event, &subject);
-                    bodies.extend(self.schemas.body(&event, &subject));
+                    bodies.extend(self.schemas.body(&event, &subject, structure));
                     Outgoing::event(*event, subject)
                 }
                 Item::Undecodable { bytes, error } => {

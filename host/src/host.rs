@@ -35,6 +35,7 @@ use crate::plugin::compiler::Compiler;
 use crate::projections::Projections;
 use crate::roster::Roster;
 use crate::schemas::Watcher;
+use crate::system_events::SystemEvents;
 use crate::telemetry::traces::Traces;
 
 mod deployed;
@@ -66,6 +67,7 @@ struct Shared {
     journal: Journal,
     projections: Projections,
     schemas: Watcher,
+    said: SystemEvents,
     tracker: TaskTracker,
     drain: CancellationToken,
     /// Called when the grace time is over: what still waits for the broker is given up.
@@ -104,8 +106,9 @@ impl Host {
         let journal = Journal::new(&config, metrics.clone());
         let shared = Shared {
             traces: Traces::new(&config, instance, &metrics, &tracker)?,
+            schemas: Watcher::new(&config.schemas, metrics.clone()),
+            said: SystemEvents::new(config.telemetry.events),
             config: Arc::new(config),
-            schemas: Watcher::new(metrics.clone()),
             health: Health::default(),
             metrics,
             journal,
@@ -275,7 +278,7 @@ async fn work(
     let written = shared.tracker.spawn(written);
     let goodbye = shared.abort.child_token();
     let mut keeping = shared.tracker.spawn(keeper.run(goodbye.clone()));
-    watch_schemas(shared, &broker);
+    watch_schemas(shared, &broker).await;
     let builds = builds(shared, &broker, &engine);
     let mut deployed = Deployed::new(shared.clone(), broker.clone(), Arc::clone(&engine));
     let tail = Tail::default();

@@ -141,6 +141,7 @@ pub struct Metrics {
     bridges: bridge::All,
     schema_drift: Family<Kind, Counter>,
     schema_bodies: Family<What, Counter>,
+    schema_misfits: Family<What, Counter>,
     /// Spans that the collector took.
     pub spans_exported: Counter,
     /// Spans that were recorded and never got there.
@@ -219,6 +220,7 @@ impl Default for Metrics {
             },
             schema_drift: all.register("schema_drift", "Members that live bodies had added, removed or retyped, each counted once", Family::default()),
             schema_bodies: all.register("schema_bodies", "Bodies of types with a schema: looked at for drift, or left out because there were too many", Family::default()),
+            schema_misfits: all.register("schema_misfits", "Events whose body fits no version of its schema: on their way into the event store, or before a call", Family::default()),
             spans_exported: all.register("trace_spans_exported", "Spans that the collector took", Counter::default()),
             spans_dropped: all.register("trace_spans_dropped", "Spans that were dropped because the collector did not take them in time", Counter::default()),
             registry: Arc::new(all.into()),

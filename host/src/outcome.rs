@@ -93,6 +93,10 @@ pub fn of(failure: Failure) -> Outcome {
             reason: Reason::Forbidden,
             error,
         },
+        Failure::Misfit(error) => Outcome::Dead {
+            reason: Reason::Schema,
+            error,
+        },
         Failure::Host(error) => Outcome::Again { error },
         // Whoever runs it looks for that build, and says so where there is none.
         Failure::Build(_) => Outcome::Again { error },

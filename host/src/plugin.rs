@@ -10,6 +10,7 @@ mod cores;
 pub mod emit;
 pub mod engine;
 pub mod generation;
+pub mod grants;
 mod guest;
 pub mod http;
 mod imports;

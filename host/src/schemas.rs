@@ -6,9 +6,12 @@
 pub mod drifts;
 pub mod files;
 pub mod fits;
+pub mod fitting;
+pub mod known;
 pub mod learning;
 pub mod readers;
 pub mod registry;
+pub mod upcasts;
 pub mod watcher;
 
 pub use registry::{Error, Version, stream_config};

@@ -5,8 +5,10 @@
 
 use async_nats::header::NATS_MESSAGE_ID;
 use async_nats::jetstream::Context;
+use parking_lot::Mutex;
 use serde_json::Value;
 use sluicegate_d365::{Kind, Origin, Subject, slot, token};
+use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -34,33 +36,46 @@ pub struct SystemEvent {
 
 /// Where they are raised. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct SystemEvents(mpsc::Sender<SystemEvent>);
+pub struct SystemEvents(Arc<Queue>);
 
-/// What brings them to the store.
 #[derive(Debug)]
-pub struct Raising(mpsc::Receiver<SystemEvent>);
+struct Queue {
+    raise: mpsc::Sender<SystemEvent>,
+    /// Its end, until somebody publishes; none where nothing is to be told.
+    raised: Mutex<Option<mpsc::Receiver<SystemEvent>>>,
+    is_on: bool,
+}
 
 impl SystemEvents {
-    /// Of a host.
-    pub fn new() -> (Self, Raising) {
+    /// Of a host, which may be silent.
+    pub fn new(is_on: bool) -> Self {
         let (raise, raised) = mpsc::channel(MAX_WAITING);
-        (Self(raise), Raising(raised))
+        let raised = Mutex::new(is_on.then_some(raised));
+        Self(Arc::new(Queue {
+            raise,
+            raised,
+            is_on,
+        }))
     }
 
     /// Raises one, if there is room.
     pub fn raise(&self, event: SystemEvent) {
-        if let Err(error) = self.0.try_send(event) {
+        if !self.0.is_on {
+            return;
+        }
+        if let Err(error) = self.0.raise.try_send(event) {
             tracing::warn!(%error, "an event of the host's own is left out");
         }
     }
-}
 
-impl Raising {
-    /// Publishes what is raised, until `stop`.
-    pub async fn run(mut self, context: Context, host: String, stop: CancellationToken) {
+    /// Publishes what is raised, until `stop`; called once.
+    pub async fn run(self, context: Context, host: String, stop: CancellationToken) {
+        let Some(mut raised) = self.0.raised.lock().take() else {
+            return;
+        };
         loop {
             let event = tokio::select! {
-                event = self.0.recv() => event,
+                event = raised.recv() => event,
                 () = stop.cancelled() => return,
             };
             let Some(event) = event else { return };
@@ -72,7 +87,11 @@ impl Raising {
     }
 }
 
-async fn publish(context: &Context, host: &str, said: SystemEvent) -> Result<(), String> {
+/// Publishes one; the broker has it, or had it before.
+///
+/// # Errors
+/// When the broker does not take it.
+pub async fn publish(context: &Context, host: &str, said: SystemEvent) -> Result<(), String> {
     let (subject, event) = event(host, said);
     validate(&event).map_err(|error| error.to_string())?;
     let message_id = event.message_id();

@@ -56,22 +56,39 @@ pub struct Drift {
 impl Shape {
     /// What a body has otherwise, each place once.
     pub fn drift(&self, body: &Value) -> Vec<Drift> {
-        let mut found = Found::default();
+        self.found(body, Found::default())
+    }
+
+    /// What keeps a body from being one of these: a member that was always there is not, or is
+    /// something else. Schemas are open, so what they do not know is no hindrance.
+    pub fn misfits(&self, body: &Value) -> Vec<Drift> {
+        let found = Found {
+            passes_added: true,
+            ..Found::default()
+        };
+        self.found(body, found)
+    }
+
+    fn found(&self, body: &Value, mut found: Found) -> Vec<Drift> {
         found.value(self, body, "", false);
-        found.0
+        found.drifts
     }
 }
 
 #[derive(Default)]
-struct Found(Vec<Drift>);
+struct Found {
+    drifts: Vec<Drift>,
+    /// What is new is passed over.
+    passes_added: bool,
+}
 
 impl Found {
     fn add(&mut self, path: String, kind: What, was: String, is: String, value: Option<&Value>) {
         let is_known = |drift: &Drift| drift.path == path && drift.kind == kind;
-        if MAX_FINDINGS <= self.0.len() || self.0.iter().any(is_known) {
+        if MAX_FINDINGS <= self.drifts.len() || self.drifts.iter().any(is_known) {
             return;
         }
-        self.0.push(Drift {
+        self.drifts.push(Drift {
             path,
             kind,
             was,
@@ -150,7 +167,7 @@ impl Found {
                     self.value(rest, value, &join(path, "*"), may_be_null);
                 }
                 (None, None) if members.is_map => {}
-                (None, _) if is_data(name) => {}
+                (None, _) if is_data(name) || self.passes_added => {}
                 (None, _) => {
                     self.add(at, What::Added, "absent".into(), class(value), Some(value));
                 }

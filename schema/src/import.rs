@@ -8,7 +8,7 @@ use crate::shape::{Content, Member, Members, Shape};
 
 /// Types of one document.
 const MAX_TYPES: usize = 2_000;
-const CLASS: &str = ":http://schemas.microsoft.com/xrm/2011/Contracts";
+pub(crate) const CLASS: &str = ":http://schemas.microsoft.com/xrm/2011/Contracts";
 
 /// What a document says of one type.
 #[derive(Debug, Clone, PartialEq, Eq)]

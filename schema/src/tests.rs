@@ -29,7 +29,7 @@ fn account() -> Value {
     ))
 }
 
-fn learnt(bodies: &[Value], least: u64) -> Shape {
+pub(crate) fn learnt(bodies: &[Value], least: u64) -> Shape {
     let mut shape = Shape::default();
     for body in bodies {
         shape.absorb(Shape::of(body));
@@ -65,7 +65,7 @@ fn name() -> BoxedStrategy<String> {
     .boxed()
 }
 
-fn value() -> impl Strategy<Value = Value> {
+pub(crate) fn value() -> impl Strategy<Value = Value> {
     scalar().prop_recursive(4, 40, 5, |inner| {
         let members = prop::collection::btree_map(name(), inner.clone(), 0..5);
         let object = |members: BTreeMap<String, Value>| Value::Object(Map::from_iter(members));

@@ -6,7 +6,9 @@ use sluicegate_tests::component::with_words;
 use sluicegate_tests::events::{publish, spread};
 use sluicegate_tests::outputs::{Stored, stored, wait_dead_letters};
 use sluicegate_tests::sluice::sluice_on;
-use sluicegate_tests::{Broker, Input, Setup, Source, Stage, environment, until, within};
+use sluicegate_tests::{
+    Broker, Input, Setup, Source, Stage, environment, guests, stamped, until, within,
+};
 
 const LETTERS: &str = "d365.custom.*.system.dead-letter.raised.*";
 
@@ -193,6 +195,81 @@ fn of_two_hosts_each_thing_is_told_once() -> Result<()> {
             letters.insert(event.attribute("id")?);
         }
         ensure!(letters.len() == 51, "{letters:?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_circuit_that_opens_and_closes_is_told() -> Result<()> {
+    within(120, async {
+        let broker = Broker::start().await?;
+        let setup = Setup::new(broker.url())
+            .telemetry("events = true")
+            .guest("outage")?;
+        let stage = Stage::of(broker, setup).await?;
+        publish(&stage.jetstream, &spread(12, 12)).await?;
+        let opened = "d365.custom.host-1.system.breaker-opened.raised.*";
+        let told = wait_told(&stage, opened, 1).await?;
+        let event = told.first().context("nothing")?;
+        ensure!(event.attribute("type")? == "d365.system.breaker-opened");
+        ensure!(event.attribute("subject")? == "outage");
+        let opened = data(event)?;
+        ensure!(opened.get("plugin") == Some(&json!("outage")), "{opened}");
+        ensure!(
+            opened.get("error").is_some_and(Value::is_string),
+            "{opened}"
+        );
+        publish(&stage.jetstream, &[guests::told("heal", 0, "heal")]).await?;
+        let closed = "d365.custom.host-1.system.breaker-closed.raised.*";
+        let told = wait_told(&stage, closed, 1).await?;
+        let closed = data(told.first().context("nothing")?)?;
+        ensure!(
+            closed.get("partition") == opened.get("partition"),
+            "{closed}"
+        );
+        Ok(())
+    })
+}
+
+#[test]
+fn a_canary_that_is_taken_back_is_told_once_by_two_hosts() -> Result<()> {
+    within(180, async {
+        let folder = tempfile::tempdir()?;
+        let broker = Broker::start().await?;
+        let host = |name: &str| {
+            Setup::new(broker.url())
+                .named(name)
+                .telemetry("events = true")
+                .guest("stamp")
+        };
+        let _first = host("host-1")?.start().await?;
+        let second = host("host-2")?.start().await?;
+        let jetstream = broker.jetstream().await?;
+        let stage = Stage {
+            host: second,
+            jetstream,
+            broker,
+        };
+        let broken = "build = \"b\"\nfails = \"reject\"";
+        let changes = [("1.0.0", "2.0.0"), ("build = \"b\"", broken)];
+        let file = stamped::file(folder.path(), "b", &changes)?;
+        sluice_on(&stage.broker, &["deploy", &file, "--canary", "50%"])
+            .await?
+            .ok()?;
+        publish(&stage.jetstream, &spread(200, 200)).await?;
+        let failed = "d365.custom.*.system.canary-failed.raised.*";
+        let told = wait_told(&stage, failed, 1).await?;
+        let data = data(told.first().context("nothing")?)?;
+        ensure!(data.get("plugin") == Some(&json!("stamp")), "{data}");
+        let reason = data.get("reason").and_then(Value::as_str);
+        ensure!(
+            reason.is_some_and(|reason| reason.contains("rejects")),
+            "{data}"
+        );
+        // A deed behind it is told of, and by then another would be.
+        sluice_on(&stage.broker, &["pause", "stamp"]).await?.ok()?;
+        wait_told(&stage, "d365.custom.*.system.pause.raised.*", 1).await?;
+        wait_told(&stage, failed, 1).await?;
         Ok(())
     })
 }

@@ -23,6 +23,8 @@ use crate::gateway::publisher::{Error, Publisher};
 use crate::gateway::understand::{self, Item, understand};
 use crate::health::Health;
 use crate::metrics::BridgeMetrics;
+use crate::schemas::Watcher;
+use crate::schemas::watcher::Body;
 
 /// Keys are spread over so many queues, each with one message on its way.
 const LANES: usize = 64;
@@ -42,6 +44,7 @@ pub struct Intake {
     name: Arc<str>,
     inward: Inward,
     lanes: Arc<[mpsc::Sender<Job>]>,
+    schemas: Watcher,
     dead_letter_ttl: Duration,
     metrics: BridgeMetrics,
     health: Health,
@@ -49,6 +52,8 @@ pub struct Intake {
 
 struct Job {
     outgoing: Outgoing,
+    /// To be looked at once it is stored.
+    body: Option<Body>,
     done: oneshot::Sender<()>,
 }
 
@@ -74,7 +79,7 @@ impl Intake {
     /// `abort` has it give up what the event store does not take.
     pub fn new(
         (name, inward): (&str, &Inward),
-        publisher: &Publisher,
+        (publisher, schemas): (&Publisher, &Watcher),
         dead_letter_ttl: Duration,
         (metrics, health): (BridgeMetrics, Health),
         (tracker, abort): (&TaskTracker, &CancellationToken),
@@ -84,6 +89,7 @@ impl Intake {
             let lane = Lane {
                 name: name.into(),
                 publisher: publisher.clone(),
+                schemas: schemas.clone(),
                 metrics: metrics.clone(),
             };
             let abort = abort.clone();
@@ -99,6 +105,7 @@ impl Intake {
             name: name.into(),
             inward: inward.clone(),
             lanes: lanes.collect(),
+            schemas: schemas.clone(),
             dead_letter_ttl,
             metrics,
             health,
@@ -152,8 +159,13 @@ impl Intake {
     pub async fn take_items(&self, headers: &HeaderMap, items: Vec<Item>) -> Receipt {
         let mut waiting = Vec::with_capacity(items.len());
         for item in items {
+            let mut body = None;
             let outgoing = match item {
-                Item::Event(event, subject) => Outgoing::event(*event, subject),
+                Item::Event(mut event, subject) => {
+                    let structure = self.schemas.fitting().stamp(&mut event);
+                    body = self.schemas.body(&event, &subject, structure);
+                    Outgoing::event(*event, subject)
+                }
                 Item::Undecodable { bytes, error } => {
                     tracing::warn!(
                         bridge = &*self.name, %error,
@@ -168,7 +180,12 @@ impl Intake {
             waiting.push(is_done);
             if let Some(lane) = self.lane(&outgoing.key) {
                 // Where nobody takes it any more, the receipt says so.
-                let _ = lane.send(Job { outgoing, done }).await;
+                let job = Job {
+                    outgoing,
+                    body,
+                    done,
+                };
+                let _ = lane.send(job).await;
             }
         }
         Receipt(waiting)
@@ -198,13 +215,22 @@ impl Intake {
 struct Lane {
     name: Arc<str>,
     publisher: Publisher,
+    schemas: Watcher,
     metrics: BridgeMetrics,
 }
 
 impl Lane {
     async fn run(self, mut queue: mpsc::Receiver<Job>) {
-        while let Some(Job { outgoing, done }) = queue.recv().await {
+        while let Some(job) = queue.recv().await {
+            let Job {
+                outgoing,
+                body,
+                done,
+            } = job;
             self.publish(outgoing).await;
+            if let Some(body) = body {
+                self.schemas.offer(body);
+            }
             // The source may have given up waiting; then it sends the message again.
             let _ = done.send(());
         }

@@ -16,6 +16,7 @@ use crate::health::Health;
 use crate::ledger::LEAST_TTL;
 use crate::metrics::Metrics;
 use crate::plugin::engine::Engine;
+use crate::schemas::Watcher;
 
 const WAIT_FIRST: Duration = Duration::from_millis(200);
 const WAIT_LONGEST: Duration = Duration::from_secs(30);
@@ -27,6 +28,8 @@ pub struct Surroundings {
     pub metrics: Metrics,
     /// Says which bridge does not work.
     pub health: Health,
+    /// Looks at the bodies of what comes in.
+    pub schemas: Watcher,
     /// Knows their tasks.
     pub tracker: TaskTracker,
     /// Nothing more is read.
@@ -59,7 +62,7 @@ pub async fn run(
         };
         let intake = Intake::new(
             (&bridge.name, inward),
-            &publisher,
+            (&publisher, &around.schemas),
             ttl,
             (around.metrics.bridge(&bridge.name), around.health.clone()),
             (&around.tracker, &around.abort),

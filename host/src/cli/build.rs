@@ -13,7 +13,8 @@ use anyhow::{Context, bail};
 
 use super::output::line;
 use crate::manifest::{self, Manifest};
-use crate::plugin::{generation, package};
+use crate::plugin::grants::check_grant;
+use crate::plugin::package;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -147,7 +148,7 @@ impl Language {
 /// easily missing: better said here than at load.
 fn check_grants(component: &[u8], manifest: &Manifest) -> anyhow::Result<()> {
     for import in package::imports(component)? {
-        generation::check_grant(&import, manifest).map_err(|error| {
+        check_grant(&import, manifest).map_err(|error| {
             anyhow::anyhow!("{error}; or build it for a world without this import")
         })?;
     }

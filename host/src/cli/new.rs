@@ -215,7 +215,8 @@ fn vendor(to: &Path) -> anyhow::Result<()> {
         .get_file("rust-sdk.toml")
         .context("no such template")?;
     embedded::write(&to.join("Cargo.toml"), workspace.contents())?;
-    embedded::unpack(&SDK, &["python", "javascript"], &to.join("guest-sdk"))?;
+    let without = ["python", "javascript", "tests"];
+    embedded::unpack(&SDK, &without, &to.join("guest-sdk"))?;
     embedded::unpack(&D365, &[], &to.join("d365/src"))?;
     embedded::write(&to.join("d365/Cargo.toml"), D365_MANIFEST.as_bytes())?;
     embedded::unpack(&SAGA, &[], &to.join("saga/src"))?;

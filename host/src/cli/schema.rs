@@ -8,13 +8,15 @@ use sluicegate_schema::{Content, Members, Shape};
 
 use super::connect::Target;
 use super::output::line;
-use crate::schemas::files;
 use crate::schemas::registry::{self, Kept, Version};
+use crate::schemas::{files, upcasts};
 
 mod check;
 mod drift;
 mod import;
 mod learn;
+mod rust;
+mod upcast;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
@@ -30,8 +32,12 @@ pub(super) enum Verb {
     Drift(drift::Args),
     /// Take what bodies look like now for right: it becomes the next version.
     Accept(drift::Accept),
+    /// Say how a body of one version becomes one of the next, for plug-ins that read that.
+    Upcast(upcast::Args),
     /// Write every version into a folder, `<type>/<version>.json`, for git.
     Export(Export),
+    /// Structs that a plug-in in Rust reads such bodies with.
+    Rust(rust::Args),
     /// Compare the versions of a folder with each other, and with what plug-ins read; no broker.
     Check(check::Args),
 }
@@ -76,7 +82,9 @@ pub(super) async fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Import(args) => import::run(args).await,
         Verb::Drift(args) => drift::run(args).await,
         Verb::Accept(args) => drift::accept_type(args).await,
+        Verb::Upcast(args) => upcast::run(args).await,
         Verb::Export(args) => export(args).await,
+        Verb::Rust(args) => rust::run(args).await,
         Verb::Check(args) => check::run(&args),
     }
 }
@@ -137,6 +145,9 @@ async fn export(args: Export) -> anyhow::Result<ExitCode> {
             files::write(&args.folder, &version)?;
             count += 1;
         }
+    }
+    for record in upcasts::list(&context, None).await? {
+        files::write_upcast(&args.folder, &record)?;
     }
     line!("{count} versions written to {}", args.folder.display());
     Ok(ExitCode::SUCCESS)

@@ -32,6 +32,8 @@ pub(super) struct RawConfig {
     #[serde(default)]
     pub(super) projections: RawProjections,
     #[serde(default)]
+    pub(super) schemas: RawSchemas,
+    #[serde(default)]
     pub(super) secret: BTreeMap<String, Spanned<RawSecret>>,
     #[serde(default)]
     pub(super) plugins: RawPlugins,
@@ -229,6 +231,14 @@ pub(super) struct RawProjections {
     pub(super) store: Leaf,
     pub(super) url: Leaf,
     pub(super) ca: Leaf,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawSchemas {
+    pub(super) policy: Leaf,
+    #[serde(default)]
+    pub(super) types: BTreeMap<String, Leaf>,
 }
 
 #[derive(Deserialize, Default)]

@@ -43,6 +43,7 @@ pub(super) fn config(
         telemetry: file.telemetry(&raw.telemetry)?,
         http: file.http(&raw.http)?,
         projections: file.projections(&raw.projections)?,
+        schemas: file.schemas(&raw.schemas)?,
         trust: file.trust(&raw.plugins)?,
         bridges: file.bridges(&raw.bridge, &secrets)?,
         secrets,

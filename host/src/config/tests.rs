@@ -89,7 +89,7 @@ fn errors_name_file_line_key_found_and_allowed() {
         ),
         (
             "[ledgers]\nmode = \"on\"",
-            "sluice.toml:1: unknown key \"ledgers\" at the top level; allowed: nats, host, events, ledger, gateway, admin, telemetry, http, projections, secret, plugins, bridge, plugin",
+            "sluice.toml:1: unknown key \"ledgers\" at the top level; allowed: nats, host, events, ledger, gateway, admin, telemetry, http, projections, schemas, secret, plugins, bridge, plugin",
         ),
         (
             "[host]\nname = \"${MISSING}\"",

@@ -72,6 +72,7 @@ impl From<registry::Error> for Fault {
             registry::Error::Contended(_) => Self::new(StatusCode::CONFLICT, error.to_string()),
             registry::Error::Bucket(_)
             | registry::Error::TooBig { .. }
+            | registry::Error::Event(_)
             | registry::Error::Unreadable { .. } => Self::broker(error),
         }
     }
@@ -81,7 +82,10 @@ impl From<schemas::Error> for Fault {
     fn from(error: schemas::Error) -> Self {
         match error {
             schemas::Error::Registry(error) => error.into(),
-            schemas::Error::NoEvent(_) => Self::new(StatusCode::CONFLICT, error.to_string()),
+            schemas::Error::NoEvent(_)
+            | schemas::Error::Steps(_)
+            | schemas::Error::First(_)
+            | schemas::Error::Unfit { .. } => Self::new(StatusCode::CONFLICT, error.to_string()),
             schemas::Error::Store(_) | schemas::Error::Audit(_) => Self::broker(error),
         }
     }

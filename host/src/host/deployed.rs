@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::consumer::DeliverPolicy;
 use futures_util::StreamExt as _;
+use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -18,6 +19,7 @@ use crate::load;
 use crate::plugin::engine::Engine;
 use crate::plugin::generation::Generation;
 use crate::rollout::{Canary, Verdict};
+use crate::system_events::SystemEvent;
 
 /// So often the wishes are read whatever was heard.
 const ANYHOW: Duration = Duration::from_secs(10);
@@ -284,9 +286,19 @@ impl Deployed {
                 Ok::<(), deployment::Error>(())
             });
             match taken.await {
-                Ok(_) => {
+                Ok((before, after)) => {
                     tracing::error!(plugin, digest, reason, "the canary was taken back");
                     self.shared.metrics.taken_back(plugin);
+                    // Of several hosts one has done it.
+                    if before != after {
+                        let on = clock::unix_millis();
+                        self.shared.said.raise(SystemEvent {
+                            name: "canary-failed".to_owned(),
+                            id: format!("canary-failed/{plugin}/{on}"),
+                            about: plugin.clone(),
+                            data: json!({ "plugin": plugin, "digest": digest, "reason": reason }),
+                        });
+                    }
                 }
                 Err(error) => {
                     tracing::warn!(%error, plugin, "the canary runs no more here; others are not told yet");

@@ -308,6 +308,7 @@ impl Owning {
             journal: shared.journal.clone(),
             name: name.clone(),
             traces: shared.traces.clone(),
+            said: shared.said.clone(),
             tracker: shared.tracker.clone(),
         };
         tracing::info!(

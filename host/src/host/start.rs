@@ -24,7 +24,6 @@ use crate::plugin::engine::Engine;
 use crate::plugin::http::Outgoing;
 use crate::relaying;
 use crate::schemas::Watcher;
-use crate::system_events::SystemEvents;
 use crate::telemetry::traces::Traces;
 
 /// The engine, the folder, and what was found in it at the start.
@@ -41,13 +40,14 @@ pub(super) fn builds(shared: &Shared, broker: &Broker, engine: &Arc<Engine>) -> 
 }
 
 /// Looks at what the bodies of events have otherwise than their schemas say.
-pub(super) fn watch_schemas(shared: &Shared, broker: &Broker) {
+pub(super) async fn watch_schemas(shared: &Shared, broker: &Broker) {
+    // Plug-ins that read a version would wait for it.
+    if let Err(error) = shared.schemas.known().read(&broker.context).await {
+        tracing::warn!(%error, "the schemas are not known yet");
+    }
     let (context, host) = (broker.context.clone(), shared.config.host.name.clone());
-    let (events, raising) = SystemEvents::new();
     let stop = shared.abort.clone();
-    let raising = raising.run(context.clone(), host.clone(), stop.clone());
-    shared.tracker.spawn(raising);
-    let watching = shared.schemas.clone().watch(context, host, events, stop);
+    let watching = shared.schemas.clone().watch(context, host, stop);
     shared.tracker.spawn(watching);
 }
 
@@ -80,7 +80,9 @@ pub(super) async fn look(shared: &Shared, compiler: Option<Compiler>) -> Result<
     let config = Arc::clone(&shared.config);
     let mut engine = Engine::new().map_err(|error| Error::Engine(format!("{error:#}")))?;
     let outgoing = Outgoing::new(&config).map_err(Error::Trust)?;
-    engine = engine.with_outgoing(outgoing);
+    engine = engine
+        .with_outgoing(outgoing)
+        .with_fitting(shared.schemas.fitting().clone());
     let folder = config.host.data_dir.join("code");
     match CodeCache::open(folder.clone()) {
         Ok(cache) => engine = engine.with_cache(cache.with_compiler(compiler)),
@@ -109,7 +111,8 @@ pub(super) async fn look(shared: &Shared, compiler: Option<Compiler>) -> Result<
         tracing::warn!(%folder, "no plug-in in the folder; one that is put there, or deployed, is taken up");
     }
     let outgoing = engine.outgoing().map_err(Error::Trust)?;
-    let bridges = bridge::outward(&shared.config, outgoing, &shared.tracker);
+    let fitting = shared.schemas.fitting();
+    let bridges = bridge::outward(&shared.config, (outgoing, fitting), &shared.tracker);
     let bridges = bridges.map_err(Error::Bridge)?.into_iter();
     // First: a file whose plug-in has the name of one is told so.
     let loaded = bridges.map(|generation| Change::Loaded {
@@ -125,6 +128,9 @@ pub(super) fn relaying(shared: &Shared, context: Context) {
     if shared.config.telemetry.events {
         let publisher = Publisher::new(shared.broker.subscribe(), true);
         let host = shared.config.host.name.clone();
+        let (said, stop) = (shared.said.clone(), shared.abort.clone());
+        let raising = said.run(context.clone(), host.clone(), stop);
+        shared.tracker.spawn(raising);
         let stop = shared.drain.clone();
         let relaying = relaying::run(context, publisher, host, stop);
         shared.tracker.spawn(relaying);
@@ -137,6 +143,7 @@ pub(super) fn bridges(shared: &Shared, engine: &Arc<Engine>) -> JoinHandle<()> {
     let around = running::Surroundings {
         metrics: shared.metrics.clone(),
         health: shared.health.clone(),
+        schemas: shared.schemas.clone(),
         tracker: shared.tracker.clone(),
         drain: shared.drain.clone(),
         abort: shared.abort.clone(),

@@ -23,6 +23,8 @@ pub enum Reason {
     Expired,
     /// The event left the store before it was handled.
     AgedOut,
+    /// The body does not fit the schema of its type.
+    Schema,
 }
 
 impl Reason {
@@ -40,7 +42,8 @@ impl Reason {
             | Reason::Rejected
             | Reason::Loop
             | Reason::Expired
-            | Reason::AgedOut => false,
+            | Reason::AgedOut
+            | Reason::Schema => false,
         }
     }
 
@@ -57,6 +60,7 @@ impl Reason {
             Reason::Loop => "loop",
             Reason::Expired => "expired",
             Reason::AgedOut => "aged-out",
+            Reason::Schema => "schema",
         }
     }
 }

@@ -1,11 +1,20 @@
 //! Takes what the watch over schemas sees, gives its metrics.
 
 use super::{Kind, Metrics, What};
+use crate::schemas::fitting::Seen;
 
 impl Metrics {
     /// A member was added, removed or retyped, and nobody had said so before.
     pub fn schema_drifted(&self, kind: &'static str) {
         self.schema_drift.get_or_create(&Kind { kind }).inc();
+    }
+
+    /// A body fits no version of its schema.
+    pub fn schema_misfit(&self, seen: Seen) {
+        let what = What {
+            what: seen.as_str(),
+        };
+        self.schema_misfits.get_or_create(&what).inc();
     }
 
     /// A body was looked at.

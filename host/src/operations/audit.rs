@@ -35,7 +35,7 @@ pub struct Entry {
     pub who: Who,
     /// What: `deploy`, `canary`, `rollback`, `undeploy`, `pause`, `resume`, `replay`, `cancel`,
     /// `edit`, `discard`, `unblock`, `redact`, `import`, `compact`, `rebuild`, `cancel-saga`,
-    /// `retry-saga`, `learn-schema`, `import-schema`, `accept-schema`.
+    /// `retry-saga`, `learn-schema`, `import-schema`, `accept-schema`, `upcast-schema`.
     pub action: String,
     /// To what: a plug-in, a dead letter, a replay.
     pub target: String,

@@ -1,15 +1,18 @@
-//! Takes shapes that were learnt or imported, gives the versions of the registry, written down in the audit.
+//! Takes shapes that were learnt or imported, and ways between versions, gives them to the registry, written down in the audit.
 
 use async_nats::jetstream::Context;
-use serde_json::json;
-use sluicegate_schema::{REQUIRED_AFTER, Shape};
+use serde_json::{Value, json};
+use sluicegate_schema::{REQUIRED_AFTER, Shape, Upcast, UpcastError};
 
 use super::{Who, audit};
 use crate::broker::ReadError;
+use crate::clock;
 use crate::manifest::TypePattern;
 use crate::schemas::drifts;
-use crate::schemas::learning::{Scope, learn};
+use crate::schemas::known::{Known, OfType};
+use crate::schemas::learning::{Scope, Told, learn, look};
 use crate::schemas::registry::{self, Kept};
+use crate::schemas::upcasts::{self, Record};
 
 /// Messages of the store that are looked at for what is accepted.
 const NEWEST: u64 = 100_000;
@@ -28,6 +31,26 @@ pub enum Error {
         "no event of {0} is among the newest {NEWEST} messages of the store; `sluice schema import` takes a schema from a file"
     )]
     NoEvent(String),
+    /// What should be an upcast is none.
+    #[error(transparent)]
+    Steps(#[from] UpcastError),
+    /// There is nothing before the first version.
+    #[error("there is no way to version {0}: found no version before it; expected 2 or more")]
+    First(u32),
+    /// An event of an earlier version is not one of this version after the steps.
+    #[error(
+        "{fit} older events of the store are of version {version} after these steps, and event {id} is not: {reason}; nothing was changed"
+    )]
+    Unfit {
+        /// The version that they lead to.
+        version: u32,
+        /// Events that came out right before.
+        fit: u64,
+        /// The event.
+        id: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// It could not be written down.
     #[error(transparent)]
     Audit(#[from] audit::Error),
@@ -94,4 +117,107 @@ pub async fn accept(
     let kept = registry::keep(context, event_type, (&shape, seen), "accepted").await?;
     let gone = drifts::forget(context, event_type).await?;
     Ok((kept, gone))
+}
+
+/// Makes steps the way from the version before to this one, when each older event of the store
+/// that could be tried is one of this version after them. Gives how many were.
+///
+/// # Errors
+/// When the steps are none, there is no such version, an event of the store does not come out
+/// right, or it could not be written down or kept.
+pub async fn put_upcast(
+    context: &Context,
+    who: &Who,
+    (event_type, version): (&str, u32),
+    steps: Value,
+) -> Result<u64, Error> {
+    let upcast = Upcast::read(&steps)?;
+    if version < 2 {
+        return Err(Error::First(version));
+    }
+    registry::one(context, event_type, Some(version)).await?;
+    let known = Known::default();
+    known.read(context).await?;
+    let of_type = known.of_type(event_type);
+    let of_type = of_type.ok_or_else(|| registry::Error::None(event_type.to_owned()))?;
+    let fit = tried(
+        context,
+        event_type,
+        &of_type.with_upcast(version, upcast),
+        version,
+    )
+    .await?;
+    let detail = json!({ "version": version, "tried": fit });
+    audit::record(context, who, "upcast-schema", event_type, detail).await?;
+    let record = Record {
+        event_type: event_type.to_owned(),
+        version,
+        since: clock::rfc3339(clock::unix_millis()),
+        steps,
+    };
+    upcasts::put(context, &record).await?;
+    Ok(fit)
+}
+
+/// Takes the way to a version away: older events come as they are.
+///
+/// # Errors
+/// When it could not be written down, or the registry does not answer.
+pub async fn remove_upcast(
+    context: &Context,
+    who: &Who,
+    (event_type, version): (&str, u32),
+) -> Result<(), Error> {
+    let detail = json!({ "version": version, "removed": true });
+    audit::record(context, who, "upcast-schema", event_type, detail).await?;
+    Ok(upcasts::remove(context, event_type, version).await?)
+}
+
+/// How many older events of the store are of the version after its steps: all that there are.
+async fn tried(
+    context: &Context,
+    event_type: &str,
+    of_type: &OfType,
+    version: u32,
+) -> Result<u64, Error> {
+    let scope = Scope {
+        types: vec![TypePattern::Exact(event_type.to_owned())],
+        since: None,
+        newest: NEWEST,
+    };
+    let mut fit = 0;
+    let mut unfit = None;
+    look(context, &scope, |told| {
+        let Told::Body(event, mut body) = told else {
+            return;
+        };
+        let named = of_type.named(event_type, event.dataschema.as_deref());
+        let standing = event
+            .data
+            .as_deref()
+            .and_then(|data| of_type.standing(data));
+        let from = standing.and_then(|standing| standing.oldest(named));
+        let Some(from) = from.filter(|from| *from < version && unfit.is_none()) else {
+            return;
+        };
+        let made = of_type.upcast(&mut body, from, version);
+        let wrong = match made {
+            Ok(()) => of_type.misfits(&body, version),
+            Err(error) => Some(error.to_string()),
+        };
+        match wrong {
+            None => fit += 1,
+            Some(reason) => unfit = Some((event.id, reason)),
+        }
+    })
+    .await?;
+    match unfit {
+        None => Ok(fit),
+        Some((id, reason)) => Err(Error::Unfit {
+            version,
+            fit,
+            id,
+            reason,
+        }),
+    }
 }

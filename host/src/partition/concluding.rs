@@ -160,6 +160,7 @@ impl Partition {
                 "every event is asked to be tried again: the circuit is open; one call at a \
                  time is made until one comes to an end, and attempts do not count"
             );
+            self.parts.tell_breaker("breaker-opened", Some(error));
         }
         let Some(delay) = delay else {
             self.end_dead(by, lane, reason, error);
@@ -184,6 +185,7 @@ impl Partition {
         if self.breaker.succeeded() {
             let plugin = &self.parts.generation.manifest().name;
             tracing::info!(plugin, "a call came to an end: the circuit is closed again");
+            self.parts.tell_breaker("breaker-closed", None);
         }
     }
 }

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use async_nats::jetstream::Context;
 use async_nats::jetstream::stream::Stream;
+use serde_json::json;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 use crate::builds::Builds;
+use crate::clock;
 use crate::cursor::Tail;
 use crate::held::{Body, Held};
 use crate::journal::Journal;
@@ -17,6 +19,7 @@ use crate::ledger::subject::PartitionName;
 use crate::metrics::PluginMetrics;
 use crate::plugin::generation::Generation;
 use crate::rollout::Rollout;
+use crate::system_events::{SystemEvent, SystemEvents};
 use crate::telemetry::traces::Traces;
 
 /// What a partition works with.
@@ -47,6 +50,8 @@ pub struct Parts {
     pub name: PartitionName,
     /// Where the spans of attempts go.
     pub traces: Traces,
+    /// Where what happens to the plug-in is told as an event.
+    pub said: SystemEvents,
     /// Where tasks and calls are spawned.
     pub tracker: TaskTracker,
 }
@@ -69,5 +74,16 @@ impl Parts {
         );
         self.metrics.buried(reason);
         held.dead_letter(by, reason, error, self.max_payload)
+    }
+    /// The circuit breaker has opened, with the error that opened it, or closed again.
+    pub(super) fn tell_breaker(&self, name: &str, error: Option<&str>) {
+        let plugin = &self.generation.manifest().name;
+        let (partition, now) = (self.name.to_string(), clock::unix_millis());
+        self.said.raise(SystemEvent {
+            name: name.to_owned(),
+            id: format!("{name}/{partition}/{now}"),
+            about: plugin.clone(),
+            data: json!({ "plugin": plugin, "partition": partition, "error": error }),
+        });
     }
 }

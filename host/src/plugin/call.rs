@@ -34,6 +34,18 @@ pub struct Returned {
     pub duration: Duration,
 }
 
+impl Returned {
+    /// Of a call that was not made.
+    fn refused(failure: Failure, duration: Duration) -> Self {
+        Self {
+            result: Err(failure),
+            staged: Staged::default(),
+            memory: 0,
+            duration,
+        }
+    }
+}
+
 /// Why a call did not end well.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
@@ -71,6 +83,9 @@ pub enum Failure {
     /// The guest used a capability that it was not granted.
     #[error("{0}")]
     Forbidden(String),
+    /// The event's body is not one that the guest is to be called with.
+    #[error("{0}")]
+    Misfit(String),
     /// The host could not do its part; not the guest's fault.
     #[error("{0}")]
     Host(String),
@@ -82,6 +97,20 @@ pub enum Failure {
 impl Generation {
     /// Runs the guest on one event, on this thread. What becomes of a saga is decided here.
     pub fn call(&self, call: &Call, state: &Arc<StateCache>) -> Returned {
+        match self.as_read(&call.event) {
+            Ok(None) => self.called(call, state),
+            Ok(Some(event)) => {
+                let call = Call {
+                    event,
+                    ..call.clone()
+                };
+                self.called(&call, state)
+            }
+            Err(failure) => Returned::refused(failure, Duration::ZERO),
+        }
+    }
+
+    fn called(&self, call: &Call, state: &Arc<StateCache>) -> Returned {
         if self.manifest().saga.is_some() {
             return self.move_saga(call, state);
         }
@@ -99,15 +128,7 @@ impl Generation {
         let started = Instant::now();
         let timeout = self.manifest().delivery.timeout;
         let deadline = started + timeout;
-        let refused = |failure| {
-            let returned = Returned {
-                result: Err(failure),
-                staged: Staged::default(),
-                memory: 0,
-                duration: started.elapsed(),
-            };
-            (returned, None)
-        };
+        let refused = |failure| (Returned::refused(failure, started.elapsed()), None);
         let Some(linked) = self.linked() else {
             return refused(no_guest());
         };

@@ -14,6 +14,7 @@ use super::code_cache::CodeCache;
 use super::cores::Cores;
 use super::http::{Outgoing, TrustError};
 use crate::config::Config;
+use crate::schemas::fitting::Fitting;
 
 /// How often the epoch moves on: the grain of every call's deadline.
 const TICK: Duration = Duration::from_millis(5);
@@ -42,6 +43,7 @@ pub struct Engine {
     engine: wasmtime::Engine,
     compiled: Option<CodeCache>,
     outgoing: OnceLock<Outgoing>,
+    fitting: Fitting,
     cores: Arc<Cores>,
     _stop_ticker: SyncSender<()>,
 }
@@ -70,6 +72,7 @@ impl Engine {
             engine,
             compiled: None,
             outgoing: OnceLock::new(),
+            fitting: Fitting::default(),
             cores: Cores::new(cores),
             _stop_ticker: stop,
         })
@@ -87,6 +90,18 @@ impl Engine {
     pub fn with_outgoing(mut self, outgoing: Outgoing) -> Self {
         self.outgoing = OnceLock::from(outgoing);
         self
+    }
+
+    /// The engine, with what its host knows of schemas.
+    #[must_use]
+    pub fn with_fitting(mut self, fitting: Fitting) -> Self {
+        self.fitting = fitting;
+        self
+    }
+
+    /// What is known of schemas; of an engine without a host nothing.
+    pub(super) fn fitting(&self) -> &Fitting {
+        &self.fitting
     }
 
     /// What the operator says of outgoing requests; without a word the system's authorities are

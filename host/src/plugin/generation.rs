@@ -12,8 +12,10 @@ use wasmtime::component::{Component, HasSelf, InstancePre, Linker};
 use super::bindings::Guest as World;
 
 use super::bounds;
+use super::call::Failure;
 use super::cores::{Computed, Cores};
 use super::engine::Engine;
+use super::grants::check_grant;
 use super::guest::{Entry, check_exports};
 use super::http::{Http, Requests, TrustError};
 use super::instance::Instance;
@@ -23,9 +25,10 @@ use super::package::{self, MIGRATION};
 use super::store::{Labels, Meter, Staged, StoreData};
 use super::wasi;
 use crate::bridge::sink::Sink;
-use crate::contract;
+use crate::event::Event;
 use crate::manifest::Manifest;
 use crate::metrics::Counted;
+use crate::schemas::fitting::Fitting;
 
 /// Warm instances that wait for a call.
 const MAX_IDLE: usize = 16;
@@ -94,6 +97,7 @@ pub struct Generation {
     digest: String,
     work: Work,
     component: Option<Arc<[u8]>>,
+    fitting: Fitting,
     alive: Arc<AtomicUsize>,
     is_long: AtomicBool,
     counted: OnceLock<Counted>,
@@ -182,6 +186,7 @@ impl Generation {
             digest: package::digest(bytes),
             work: Work::Guest(Box::new(linked)),
             component: keeps.then(|| bytes.into()),
+            fitting: engine.fitting().clone(),
             alive: Arc::default(),
             is_long: AtomicBool::new(false),
             counted: OnceLock::new(),
@@ -190,12 +195,13 @@ impl Generation {
     }
 
     /// One whose work the host does itself. `digest` tells one target from another.
-    pub fn native(manifest: Manifest, digest: String, sink: Sink) -> Self {
+    pub fn native(manifest: Manifest, digest: String, sink: Sink, fitting: Fitting) -> Self {
         Self {
             manifest,
             digest,
             work: Work::Sink(Arc::new(sink)),
             component: None,
+            fitting,
             alive: Arc::default(),
             is_long: AtomicBool::new(false),
             counted: OnceLock::new(),
@@ -224,6 +230,14 @@ impl Generation {
     /// What the plug-in asked for and was left.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    /// The event as it is read here; none where that is as it came.
+    ///
+    /// # Errors
+    /// When it is not to be handled.
+    pub(super) fn as_read(&self, event: &Event) -> Result<Option<Arc<Event>>, Failure> {
+        self.fitting.as_read(event, &self.manifest.reads)
     }
 
     /// `sha256:<hex>` of the component.
@@ -349,47 +363,4 @@ fn check_memory(component: &Component, allowed: usize) -> Result<(), Error> {
         return Err(Error::Memory { needed, allowed });
     }
     Ok(())
-}
-
-/// Whether a plug-in with this manifest may import this.
-pub fn check_grant(import: &str, manifest: &Manifest) -> Result<(), Error> {
-    let refused = |remedy: &str| {
-        Err(Error::NotGranted {
-            import: import.to_owned(),
-            remedy: remedy.to_owned(),
-        })
-    };
-    if let Some(version) = contract::other_version(import) {
-        return refused(&contract::remedy(version));
-    }
-    if manifest.projection.is_some() {
-        return match interface(import) {
-            Some("types" | "log" | "config" | "rows") => Ok(()),
-            Some(_) | None => refused(
-                "a projection may import log, config and rows and nothing else: what it makes of \
-                 the same events has to be the same each time",
-            ),
-        };
-    }
-    if wasi::has(import) || (wasi::is_http(import) && !manifest.capabilities.http.is_empty()) {
-        return Ok(());
-    }
-    let Some(interface) = interface(import) else {
-        return refused(wasi::remedy(import));
-    };
-    match interface {
-        "types" | "log" | "config" => Ok(()),
-        "state" if manifest.capabilities.state => Ok(()),
-        "state" => refused("the manifest needs `state = true` in [capabilities]"),
-        "outbox" if !manifest.capabilities.emit.is_empty() => Ok(()),
-        "outbox" => refused("the manifest needs `emit = [\"<subjects>\"]` in [capabilities]"),
-        "rows" => refused("the manifest needs a table [projection] that names its `tables`"),
-        _ => refused("this host has no such interface"),
-    }
-}
-
-/// The interface of the contract that a name has, without its version.
-fn interface(import: &str) -> Option<&str> {
-    let rest = import.strip_prefix("sluicegate:plugin/")?;
-    rest.split('@').next()
 }

@@ -111,7 +111,8 @@ fn name(outcome: &Outcome) -> &'static str {
             | Reason::Undecodable
             | Reason::Loop
             | Reason::Expired
-            | Reason::AgedOut => reason.as_str(),
+            | Reason::AgedOut
+            | Reason::Schema => reason.as_str(),
         },
         Outcome::Done | Outcome::Duplicate | Outcome::Again { .. } => outcome.name(),
     }

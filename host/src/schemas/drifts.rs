@@ -91,13 +91,28 @@ pub fn id(event_type: &str, version: u32, drift: &Drift) -> String {
     digest.chars().take(32).collect()
 }
 
+/// Whether it is written down.
+///
+/// # Errors
+/// When the bucket does not answer.
+pub async fn is_recorded(context: &Context, event_type: &str, id: &str) -> Result<bool, Error> {
+    let bucket = bucket(context).await?;
+    let found = bucket.get(key(event_type, id)).await;
+    let found = found.map_err(|error| Error::Bucket(error.to_string()))?;
+    Ok(found.is_some())
+}
+
+fn key(event_type: &str, id: &str) -> String {
+    format!("{DRIFTS}{}.{id}", token(event_type))
+}
+
 /// Writes it down; false when somebody else has.
 ///
 /// # Errors
 /// When the bucket does not take it.
 pub async fn record(context: &Context, record: &Record) -> Result<bool, Error> {
     let bucket = bucket(context).await?;
-    let key = format!("{DRIFTS}{}.{}", token(&record.event_type), record.id());
+    let key = key(&record.event_type, &record.id());
     let value = serde_json::to_vec(record).map_err(|error| Error::Bucket(error.to_string()))?;
     match bucket.create(key, value.into()).await {
         Ok(_) => Ok(true),
@@ -146,8 +161,7 @@ pub async fn forget(context: &Context, event_type: &str) -> Result<usize, Error>
     let bucket = bucket(context).await?;
     let records = all(context, Some(event_type)).await?;
     for record in &records {
-        let key = format!("{DRIFTS}{}.{}", token(event_type), record.id());
-        let gone = bucket.purge(key).await;
+        let gone = bucket.purge(key(event_type, &record.id())).await;
         gone.map_err(|error| Error::Bucket(error.to_string()))?;
     }
     Ok(records.len())

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::registry::{Version, token};
+use super::upcasts::Record;
 
 /// Bytes of a file.
 const MAX_FILE: u64 = 4 << 20;
@@ -96,10 +97,28 @@ pub fn read(folder: &Path) -> Result<Files, Error> {
 /// # Errors
 /// When it cannot be written.
 pub fn write(folder: &Path, version: &Version) -> Result<PathBuf, Error> {
-    let folder = folder.join(token(&version.event_type).replace('/', "."));
+    let name = format!("{}.json", version.version);
+    put(folder, (&version.event_type, &name), &version.schema)
+}
+
+/// Writes the way to one version, `<type>/<version>.upcast.json`; gives where.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write_upcast(folder: &Path, record: &Record) -> Result<PathBuf, Error> {
+    let name = format!("{}.upcast.json", record.version);
+    put(folder, (&record.event_type, &name), &record.steps)
+}
+
+fn put(
+    folder: &Path,
+    (event_type, name): (&str, &str),
+    document: &Value,
+) -> Result<PathBuf, Error> {
+    let folder = folder.join(token(event_type).replace('/', "."));
     fs::create_dir_all(&folder).map_err(|source| io_error(&folder, source))?;
-    let path = folder.join(format!("{}.json", version.version));
-    let text = serde_json::to_string_pretty(&version.schema).unwrap_or_default();
+    let path = folder.join(name);
+    let text = serde_json::to_string_pretty(document).unwrap_or_default();
     fs::write(&path, text + "\n").map_err(|source| io_error(&path, source))?;
     Ok(path)
 }

@@ -65,6 +65,17 @@ pub fn is_original(subject: &str, headers: Option<&HeaderMap>) -> bool {
     !is_own && !is_out && headers.and_then(Mark::read).is_none()
 }
 
+/// What a message tells.
+#[derive(Debug)]
+pub enum Told {
+    /// An event of a type that was asked for, and its body.
+    Body(Box<Event>, Value),
+    /// It is of another type.
+    Other,
+    /// Nothing.
+    Nothing,
+}
+
 /// Reads; `tell` is called with how many messages were read.
 ///
 /// # Errors
@@ -74,6 +85,25 @@ pub async fn learn(
     scope: &Scope,
     mut tell: impl FnMut(u64),
 ) -> Result<Learnt, ReadError> {
+    let mut learnt = Learnt::default();
+    look(context, scope, |told| {
+        learnt.read += 1;
+        tell(learnt.read);
+        learnt.take(told);
+    })
+    .await?;
+    Ok(learnt)
+}
+
+/// Reads the same, and calls `each` with what each message tells.
+///
+/// # Errors
+/// When the store cannot be read.
+pub async fn look(
+    context: &Context,
+    scope: &Scope,
+    mut each: impl FnMut(Told),
+) -> Result<(), ReadError> {
     let events = open(context, EVENTS).await?;
     let state = &events.cached_info().state;
     let oldest = (state.last_sequence + 1).saturating_sub(scope.newest);
@@ -90,46 +120,49 @@ pub async fn learn(
         },
         ..pull::Config::default()
     };
-    let mut learnt = Learnt::default();
+    let mut count = 0;
     read(&events, what, |message| {
-        learnt.read += 1;
-        tell(learnt.read);
-        if !learnt.take(scope, message) {
-            learnt.skipped += 1;
-        }
-        match scope.newest <= learnt.read {
+        count += 1;
+        each(told(scope, message));
+        match scope.newest <= count {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),
         }
     })
-    .await?;
-    Ok(learnt)
+    .await
+}
+
+fn told(scope: &Scope, message: &async_nats::jetstream::Message) -> Told {
+    let headers = message.headers.as_ref();
+    if !is_original(&message.subject, headers) {
+        return Told::Nothing;
+    }
+    let Ok(event) = decode(headers, &message.payload) else {
+        return Told::Nothing;
+    };
+    let types = &scope.types;
+    if !types.is_empty() && !types.iter().any(|one| one.matches(&event.event_type)) {
+        return Told::Other;
+    }
+    match body(&event) {
+        Some(body) => Told::Body(Box::new(event), body),
+        None => Told::Nothing,
+    }
 }
 
 impl Learnt {
-    /// Whether the message told something, or was not asked for.
-    fn take(&mut self, scope: &Scope, message: &async_nats::jetstream::Message) -> bool {
-        let headers = message.headers.as_ref();
-        if !is_original(&message.subject, headers) {
-            return false;
-        }
-        let Ok(event) = decode(headers, &message.payload) else {
-            return false;
-        };
-        let types = &scope.types;
-        if !types.is_empty() && !types.iter().any(|one| one.matches(&event.event_type)) {
-            return true;
-        }
-        let Some(body) = body(&event) else {
-            return false;
+    fn take(&mut self, told: Told) {
+        let Told::Body(event, body) = told else {
+            self.skipped += u64::from(matches!(told, Told::Nothing));
+            return;
         };
         let is_new = !self.shapes.contains_key(&event.event_type);
         if is_new && MAX_TYPES <= self.shapes.len() {
-            return false;
+            self.skipped += 1;
+            return;
         }
         let (shape, seen) = self.shapes.entry(event.event_type).or_default();
         shape.absorb(Shape::of(&body));
         *seen += 1;
-        true
     }
 }

@@ -35,6 +35,9 @@ pub enum Error {
         "KV bucket {BUCKET}: {0}; has a `sluice run` of this version ever been connected to this broker?"
     )]
     Bucket(String),
+    /// The event that tells of something is not stored.
+    #[error("the event of it is not stored: {0}")]
+    Event(String),
     /// Somebody else makes versions all the time.
     #[error("{0}: others made a version {TRIES} times in a row; try again")]
     Contended(String),
@@ -95,9 +98,12 @@ impl Version {
     }
 }
 
+/// What the `dataschema` begins with that is said here, and not by a sender.
+pub const URIS: &str = "sluice:schema:";
+
 /// `sluice:schema:<type>:<n>`.
 pub fn uri(event_type: &str, version: u32) -> String {
-    format!("sluice:schema:{}:{version}", token(event_type))
+    format!("{URIS}{}:{version}", token(event_type))
 }
 
 /// How the bucket's stream is to be, as a KV client expects one.

@@ -10,52 +10,41 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::Context;
-use async_nats::jetstream::kv::{Operation, Watch};
 use bytes::Bytes;
-use futures_util::StreamExt as _;
-use parking_lot::{Mutex, RwLock};
-use sluicegate_schema::{Drift, Shape, structure};
+use parking_lot::Mutex;
+use sluicegate_schema::{Drift, structure};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::drifts::{self, Record};
+use super::fitting::Fitting;
+use super::known::Known;
 use super::learning::tells;
 use super::readers::readers;
-use super::registry::{Error, Version, bucket};
+use super::registry::{Error, URIS};
 use crate::clock;
+use crate::config::Schemas;
 use crate::delivery::Delivery;
 use crate::event::Event;
 use crate::metrics::Metrics;
 use crate::operations::fleet;
 use crate::roster::Answer;
-use crate::system_events::{SystemEvent, SystemEvents};
+use crate::system_events::{SystemEvent, publish};
 
 /// Bodies that wait to be looked at.
 const MAX_WAITING: usize = 256;
 /// Bodies that are looked at in a second.
 const BUDGET: u32 = 1_000;
 /// Structures of a type that are known to have nothing new.
-const MAX_KNOWN: usize = 4_096;
+const MAX_STRUCTURES: usize = 4_096;
 /// Drifts of one version of a type that are reported; a type that drifts more has another schema.
 const MAX_REPORTED: usize = 200;
 /// What hosts said of their plug-ins holds for so long.
 const ANSWERS_HOLD: Duration = Duration::from_secs(5);
-const AGAIN: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The events that are raised, and the name in their subject.
 const EVENT: &str = "schema-drift";
-
-/// The newest version of a type.
-#[derive(Debug)]
-pub struct Known {
-    /// From 1.
-    pub version: u32,
-    /// What it says.
-    pub shape: Shape,
-    /// Structures without a drift, or with those that are reported.
-    structures: Mutex<HashSet<u64>>,
-}
 
 /// Where events are offered. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -65,7 +54,8 @@ pub struct Watcher {
 
 #[derive(Debug)]
 struct Inner {
-    known: RwLock<HashMap<String, Arc<Known>>>,
+    known: Known,
+    fitting: Fitting,
     offered: mpsc::Sender<Offered>,
     /// The end of the queue, until somebody looks.
     offers: Mutex<Option<mpsc::Receiver<Offered>>>,
@@ -86,15 +76,19 @@ pub struct Body {
     event_type: String,
     subject: String,
     id: String,
+    /// Its number, where that is known.
+    structure: Option<u64>,
     data: Bytes,
 }
 
 impl Watcher {
     /// Of a host; it looks at nothing until [`Watcher::watch`].
-    pub fn new(metrics: Metrics) -> Self {
+    pub fn new(policies: &Schemas, metrics: Metrics) -> Self {
         let (offered, offers) = mpsc::channel(MAX_WAITING);
+        let known = Known::default();
         let inner = Arc::new(Inner {
-            known: RwLock::default(),
+            fitting: Fitting::new(known.clone(), policies.clone(), metrics.clone()),
+            known,
             offered,
             offers: Mutex::new(Some(offers)),
             budget: Mutex::new((Instant::now(), 0)),
@@ -103,15 +97,20 @@ impl Watcher {
         Self { inner }
     }
 
-    /// The newest version of a type, if there is one.
-    pub fn known(&self, event_type: &str) -> Option<Arc<Known>> {
-        self.inner.known.read().get(event_type).cloned()
+    /// What is known of the registry.
+    pub fn known(&self) -> &Known {
+        &self.inner.known
+    }
+
+    /// What says of an event which version it is one of.
+    pub fn fitting(&self) -> &Fitting {
+        &self.inner.fitting
     }
 
     /// What is to be offered of an event that is about to be stored; none where nothing is known
-    /// of its type, or enough was looked at.
-    pub fn body(&self, event: &Event, subject: &str) -> Option<Body> {
-        let is_known = self.inner.known.read().contains_key(&event.event_type);
+    /// of its type, or enough was looked at. `structure` is what [`Fitting::stamp`] gave.
+    pub fn body(&self, event: &Event, subject: &str, structure: Option<u64>) -> Option<Body> {
+        let is_known = self.inner.known.has(&event.event_type);
         if !is_known || !tells(event) || !self.may_look() {
             return None;
         }
@@ -119,6 +118,7 @@ impl Watcher {
             event_type: event.event_type.clone(),
             subject: subject.to_owned(),
             id: event.id.clone(),
+            structure,
             data: event.data.clone()?,
         })
     }
@@ -128,15 +128,16 @@ impl Watcher {
         self.send(Offered::Body(body));
     }
 
-    /// Offers a message of the store. Its type is read from its headers.
+    /// Offers a message of the store, unless a host has looked at it on its way there. Its type is
+    /// read from its headers.
     pub fn offer_delivery(&self, delivery: &Arc<Delivery>) {
-        let known = self.inner.known.read();
+        let known = &self.inner.known;
         if known.is_empty() || delivery.is_envelope {
             return;
         }
         let header = |name| delivery.headers.as_ref()?.get(name);
-        let is_known = header("ce-type").is_some_and(|one| known.contains_key(one.as_str()));
-        drop(known);
+        let is_known = header("ce-type").is_some_and(|one| known.has(one.as_str()))
+            && !header("ce-dataschema").is_some_and(|uri| uri.as_str().starts_with(URIS));
         if is_known && self.may_look() {
             self.send(Offered::Delivery(Arc::clone(delivery)));
         }
@@ -163,51 +164,22 @@ impl Watcher {
         }
         may
     }
-
-    fn learn(&self, version: &Version) {
-        let Ok(shape) = version.shape() else {
-            tracing::warn!(
-                event_type = version.event_type,
-                version = version.version,
-                "a schema of the registry cannot be read"
-            );
-            return;
-        };
-        let mut known = self.inner.known.write();
-        let is_newer = known
-            .get(&version.event_type)
-            .is_none_or(|before| before.version < version.version);
-        if is_newer {
-            let newest = Known {
-                version: version.version,
-                shape,
-                structures: Mutex::default(),
-            };
-            known.insert(version.event_type.clone(), Arc::new(newest));
-        }
-    }
 }
 
 impl Watcher {
     /// Looks at what is offered, until `stop`; called once.
-    pub async fn watch(
-        self,
-        context: Context,
-        host: String,
-        events: SystemEvents,
-        stop: CancellationToken,
-    ) {
+    pub async fn watch(self, context: Context, host: String, stop: CancellationToken) {
         let watcher = self;
         let Some(mut offers) = watcher.inner.offers.lock().take() else {
             return;
         };
-        let learning = follow(&watcher, &context);
+        let learning = watcher.inner.known.follow(&context);
         let looking = async {
             let mut looking = Looking {
                 watcher: watcher.clone(),
                 context: context.clone(),
                 host,
-                events,
+                structures: HashMap::new(),
                 reported: HashMap::new(),
                 answers: None,
             };
@@ -223,36 +195,12 @@ impl Watcher {
     }
 }
 
-/// Keeps up with the registry for ever.
-async fn follow(watcher: &Watcher, context: &Context) {
-    loop {
-        match changes(context).await {
-            Ok(mut changes) => {
-                while let Some(Ok(entry)) = changes.next().await {
-                    if entry.operation == Operation::Put
-                        && let Ok(version) = serde_json::from_slice::<Version>(&entry.value)
-                    {
-                        watcher.learn(&version);
-                    }
-                }
-            }
-            Err(error) => tracing::debug!(%error, "schemas are not known yet"),
-        }
-        sleep(AGAIN).await;
-    }
-}
-
-async fn changes(context: &Context) -> Result<Watch, Error> {
-    let bucket = bucket(context).await?;
-    let changes = bucket.watch_with_history("version.*.*").await;
-    changes.map_err(|error| Error::Bucket(error.to_string()))
-}
-
 struct Looking {
     watcher: Watcher,
     context: Context,
     host: String,
-    events: SystemEvents,
+    /// By type: of which version, and the structures that have no drift or were reported.
+    structures: HashMap<String, (u32, HashSet<u64>)>,
     /// By type: of which version, and the ids of what was reported.
     reported: HashMap<String, (u32, HashSet<String>)>,
     answers: Option<(Instant, Arc<Vec<Answer>>)>,
@@ -272,6 +220,7 @@ impl Looking {
                         event_type: event.event_type.clone(),
                         subject: delivery.subject.clone(),
                         id: event.id.clone(),
+                        structure: None,
                         data,
                     };
                     self.look(&body).await;
@@ -281,67 +230,75 @@ impl Looking {
     }
 
     async fn look(&mut self, body: &Body) {
-        let Some(known) = self.watcher.known(&body.event_type) else {
+        let of_type = self.watcher.known().of_type(&body.event_type);
+        let Some((version, shape)) = of_type.as_ref().and_then(|one| one.newest()) else {
             return;
         };
         self.watcher.inner.metrics.schema_body_checked();
-        let Ok(number) = structure(&body.data) else {
-            return;
+        let number = match body.structure {
+            Some(number) => number,
+            None => match structure(&body.data) {
+                Ok(number) => number,
+                Err(_) => return,
+            },
         };
-        if known.structures.lock().contains(&number) {
+        if of_version(&mut self.structures, &body.event_type, version).contains(&number) {
             return;
         }
         let Ok(value) = serde_json::from_slice(&body.data) else {
             return;
         };
-        for drift in known.shape.drift(&value) {
-            if let Err(error) = self.report(&known, body, drift).await {
+        for drift in shape.drift(&value) {
+            if let Err(error) = self.report(version, body, drift).await {
                 tracing::warn!(%error, "a drift is not written down; it will be when it is seen again");
                 return;
             }
         }
-        let mut structures = known.structures.lock();
-        if MAX_KNOWN <= structures.len() {
+        let structures = of_version(&mut self.structures, &body.event_type, version);
+        if MAX_STRUCTURES <= structures.len() {
             structures.clear();
         }
         structures.insert(number);
     }
 
-    async fn report(&mut self, known: &Known, body: &Body, drift: Drift) -> Result<(), Error> {
-        let id = drifts::id(&body.event_type, known.version, &drift);
-        let of_type = self.reported.entry(body.event_type.clone());
-        let (version, reported) = of_type.or_default();
-        if *version != known.version {
-            (*version, *reported) = (known.version, HashSet::new());
-        }
+    async fn report(&mut self, version: u32, body: &Body, drift: Drift) -> Result<(), Error> {
+        let id = drifts::id(&body.event_type, version, &drift);
+        let reported = of_version(&mut self.reported, &body.event_type, version);
         if reported.contains(&id) || MAX_REPORTED <= reported.len() {
             return Ok(());
         }
-        reported.insert(id.clone());
-        let about = (body.event_type.as_str(), body.subject.as_str());
-        let record = Record {
-            event_type: body.event_type.clone(),
-            version: known.version,
-            first_seen: clock::rfc3339(clock::unix_millis()),
-            event: body.id.clone(),
-            host: self.host.clone(),
-            plugins: readers(&self.answers().await, about, &drift.path),
-            drift,
-        };
-        match drifts::record(&self.context, &record).await {
-            Ok(true) => self.say(&record, id),
-            Ok(false) => {}
-            Err(error) => {
-                if let Some((_, reported)) = self.reported.get_mut(&body.event_type) {
-                    reported.remove(&id);
-                }
-                return Err(error);
-            }
+        if !drifts::is_recorded(&self.context, &body.event_type, &id).await? {
+            let about = (body.event_type.as_str(), body.subject.as_str());
+            let record = Record {
+                event_type: body.event_type.clone(),
+                version,
+                first_seen: clock::rfc3339(clock::unix_millis()),
+                event: body.id.clone(),
+                host: self.host.clone(),
+                plugins: readers(&self.answers().await, about, &drift.path),
+                drift,
+            };
+            self.say(&record, &id).await?;
         }
+        let reported = of_version(&mut self.reported, &body.event_type, version);
+        reported.insert(id);
         Ok(())
     }
 
-    fn say(&self, record: &Record, id: String) {
+    /// First the event, which the broker has once whoever raises it: a host that dies before it
+    /// has written the drift down raises it again.
+    async fn say(&self, record: &Record, id: &str) -> Result<(), Error> {
+        let event = SystemEvent {
+            name: EVENT.to_owned(),
+            id: id.to_owned(),
+            about: record.event_type.clone(),
+            data: serde_json::to_value(record).unwrap_or_default(),
+        };
+        let raised = publish(&self.context, &self.host, event).await;
+        raised.map_err(Error::Event)?;
+        if !drifts::record(&self.context, record).await? {
+            return Ok(());
+        }
         let drift = &record.drift;
         let kind = drift.kind.as_str();
         self.watcher.inner.metrics.schema_drifted(kind);
@@ -357,12 +314,7 @@ impl Looking {
             plugins = record.readers(),
             "schema drift"
         );
-        self.events.raise(SystemEvent {
-            name: EVENT.to_owned(),
-            id,
-            about: record.event_type.clone(),
-            data: serde_json::to_value(record).unwrap_or_default(),
-        });
+        Ok(())
     }
 
     /// What the hosts say of their plug-ins, not asked for each of many drifts.
@@ -380,4 +332,17 @@ impl Looking {
         self.answers = Some((Instant::now(), Arc::clone(&answers)));
         answers
     }
+}
+
+/// What is kept of a type, anew with each version.
+fn of_version<'a, T>(
+    kept: &'a mut HashMap<String, (u32, HashSet<T>)>,
+    event_type: &str,
+    version: u32,
+) -> &'a mut HashSet<T> {
+    let (of, set) = kept.entry(event_type.to_owned()).or_default();
+    if *of != version {
+        (*of, *set) = (version, HashSet::new());
+    }
+    set
 }

@@ -16,10 +16,11 @@ use crate::cli::connect::stream;
 use crate::cli::output::line;
 use crate::cli::progress::Progress as Bar;
 use crate::cli::stop::Stop;
-use crate::config::Config;
+use crate::config::{Config, Schemas};
 use crate::deployment::{self, Components};
 use crate::load;
 use crate::manifest::Manifest;
+use crate::metrics::Metrics;
 use crate::operations::fleet;
 use crate::operations::history::{Bounds, Export};
 use crate::operations::shadow::{
@@ -28,6 +29,8 @@ use crate::operations::shadow::{
 use crate::plugin::engine::Engine;
 use crate::plugin::generation::Generation;
 use crate::plugin::package::digest;
+use crate::schemas::fitting::Fitting;
+use crate::schemas::known::Known;
 use crate::telemetry;
 
 mod report;
@@ -134,7 +137,7 @@ pub(super) async fn run(args: super::Args) -> anyhow::Result<ExitCode> {
     let scope = store.scope()?;
     let emit = emit(&context, &manifest).await?;
     let shadow = Shadow {
-        generation: compiled(bytes, manifest).await.context(place)?,
+        generation: compiled(&context, bytes, manifest).await.context(place)?,
         store: Arc::clone(&store),
         definition,
         scope,
@@ -169,9 +172,18 @@ async fn emit(context: &Context, manifest: &Manifest) -> anyhow::Result<Vec<Stri
     Ok(emit)
 }
 
-async fn compiled(bytes: Vec<u8>, manifest: Manifest) -> anyhow::Result<Generation> {
+/// It reads the versions that it would read live.
+async fn compiled(
+    context: &Context,
+    bytes: Vec<u8>,
+    manifest: Manifest,
+) -> anyhow::Result<Generation> {
+    let known = Known::default();
+    known.read(context).await?;
+    let fitting = Fitting::new(known, Schemas::default(), Metrics::default());
     let compiling = tokio::task::spawn_blocking(move || {
         let engine = Engine::new().map_err(|error| anyhow!("{error:#}"))?;
+        let engine = engine.with_fitting(fitting);
         Ok(Generation::load(&Arc::new(engine), &bytes, manifest)?)
     });
     compiling.await?

@@ -22,6 +22,7 @@ fn outcome(result: &Result<(), Failure>) -> (&'static str, Option<String>) {
         Failure::Memory { .. } => "memory",
         Failure::Limit(_) => "limit",
         Failure::Forbidden(_) => "forbidden",
+        Failure::Misfit(_) => "schema",
         Failure::Host(_) => "host",
         Failure::Build(_) => "build",
     };

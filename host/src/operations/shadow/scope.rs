@@ -56,6 +56,7 @@ impl Scope {
             Reason::Loop,
             Reason::Expired,
             Reason::AgedOut,
+            Reason::Schema,
         ];
         let reason = self.letters.get(event_id);
         let was_called =
