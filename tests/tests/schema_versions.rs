@@ -121,13 +121,13 @@ fn who_reads_a_later_version_is_given_older_events_so() -> Result<()> {
                 "nothing was changed",
             ],
         )?;
+        schema(&stage, &["upcast", TYPE, "--to", "3", "--file", &steps])
+            .await?
+            .refused(1, &["version 3"])?;
         fs::write(&file, json!([{"op": "shift"}]).to_string())?;
         schema(&stage, &upcast)
             .await?
             .refused(1, &["step 1", "shift"])?;
-        schema(&stage, &["upcast", TYPE, "--to", "3", "--file", &steps])
-            .await?
-            .refused(1, &["version 3"])?;
         let convert = json!({"op": "convert", "path": "/creditlimit", "to": "number"});
         fs::write(&file, json!([rename, convert]).to_string())?;
         let put = [&upcast[..], &["--json"]].concat();
