@@ -1,7 +1,7 @@
 //! Takes the headers of the event store once, gives where an event with an attribute may stand.
 //!
 //! The broker finds messages by their subjects alone. This says of each [`BLOCK`] of numbers what
-//! may stand there, in 15 KB, so that a search reads the few blocks that have what it looks for.
+//! may stand there, in some 20 KB, so that a search reads the few blocks that have what it looks for.
 //! It is a file beside the store, made of it, and can be thrown away at any time.
 
 use std::collections::HashSet;
