@@ -658,3 +658,57 @@ fn what_comes_live_is_not_held_up() -> Result<()> {
         Ok(())
     })
 }
+
+/// Seconds until as many live events more were handled.
+async fn live(stage: &Stage, name: &str, count_of: u64) -> Result<f64> {
+    let before = count(&stage.jetstream, "EVENTS", ECHOES).await?;
+    let input = |n: u64| Input::new(format!("{name}-{n}"), format!("{name}-{}", n % 200), n);
+    let inputs: Vec<Input> = (0..count_of).map(input).collect();
+    let began = Instant::now();
+    publish(&stage.jetstream, &inputs).await?;
+    let wanted = before + inputs.len();
+    until("the live ones", 120, async || {
+        let now = count(&stage.jetstream, "EVENTS", ECHOES).await?;
+        ensure!(now == wanted, "{now} emitted");
+        Ok(())
+    })
+    .await?;
+    Ok(began.elapsed().as_secs_f64())
+}
+
+/// `SLUICE_LONG=1`: the median of five pairs, one without a replay and one beside it.
+#[test]
+fn a_replay_costs_what_comes_live_a_tenth_at_the_most() -> Result<()> {
+    if !environment::long() {
+        return Ok(());
+    }
+    const HISTORY: u64 = 4_000;
+    const LIVE: u64 = 5_000;
+    within(600, async {
+        let broker = Broker::start().await?;
+        let setup = Setup::new(broker.url()).guest("emit_one")?;
+        let stage = Stage::of(broker, setup).await?;
+        publish(&stage.jetstream, &spread(HISTORY, 20)).await?;
+        wait_echoes(&stage.jetstream, usize::try_from(HISTORY)?, 60).await?;
+        let part = ["--to", "4000", "--no-wait"];
+        let mut ratios = Vec::new();
+        for round in 0..5 {
+            let alone = live(&stage, &format!("alone-{round}"), LIVE).await?;
+            replay(&stage, "emit-one", &part).await?.ok()?;
+            newest_when(&stage, "to go on", 30, |replay| {
+                50 < number(replay, "replayed")
+            })
+            .await?;
+            let beside = live(&stage, &format!("beside-{round}"), LIVE).await?;
+            let replay = newest(&stage).await?;
+            ensure!(is(&replay, "running"), "it came too late: {replay}");
+            newest_when(&stage, "to be done", 90, |replay| is(replay, "done")).await?;
+            println!("{LIVE} live events: {alone:.2} s alone, {beside:.2} s beside a replay");
+            ratios.push(beside / alone);
+        }
+        ratios.sort_by(f64::total_cmp);
+        environment::write_figures("live_beside_a_replay", &json!({ "ratios": ratios }))?;
+        ensure!(ratios[2] <= 1.1, "{ratios:?}");
+        Ok(())
+    })
+}
