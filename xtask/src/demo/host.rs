@@ -52,7 +52,7 @@ impl Sluice {
              [gateway]\nlisten = \"127.0.0.1:{}\"\n\n\
              [[gateway.source]]\nenvironment = \"contoso\"\nkind = \"dataverse\"\n\
              auth = {{ query = \"code\", key = \"${{{}}}\" }}\n\n\
-             [telemetry]\nlog = \"json\"\n\n{plugins}",
+             [telemetry]\nlog = \"json\"\n# What the host tells of itself would be counted with the rest.\nevents = false\n\n{plugins}",
             self.broker, self.admin, self.gateway, KEY.0
         );
         fs::write(self.folder.join(CONFIG), text)
