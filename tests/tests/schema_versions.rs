@@ -6,9 +6,13 @@ use std::fs;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use sluicegate_tests::component::{manifest, with_manifest, with_words};
+use sluicegate_tests::events::publish;
 use sluicegate_tests::outputs::{Stored, stored, wait_dead_letters};
+use sluicegate_tests::projected::{all, reached};
+use sluicegate_tests::receiver::Receiver;
 use sluicegate_tests::sluice::{Said, dlq, sluice_on};
-use sluicegate_tests::{Broker, Request, Setup, Source, Stage, environment, until, within};
+use sluicegate_tests::{Broker, Input, Request, Setup, Source, Stage, environment, until, within};
+use tempfile::TempDir;
 
 const TYPE: &str = "d365.custom.order.placed";
 const ECHOES: &str = "d365.custom.test.business.echo.raised.*";
@@ -41,11 +45,21 @@ async fn schema(stage: &Stage, words: &[&str]) -> Result<Said> {
 }
 
 /// A schema of orders that have all these members.
-async fn import(stage: &Stage, folder: &tempfile::TempDir, members: &Value) -> Result<()> {
+async fn import(stage: &Stage, folder: &TempDir, members: &Value) -> Result<()> {
+    import_of(stage, folder, TYPE, members).await
+}
+
+/// A schema of a type.
+async fn import_of(
+    stage: &Stage,
+    folder: &TempDir,
+    event_type: &str,
+    members: &Value,
+) -> Result<()> {
     let required: Vec<&String> = members.as_object().context("members")?.keys().collect();
     let path = folder.path().join("schema.json");
     let document =
-        json!({"title": TYPE, "type": "object", "properties": members, "required": required});
+        json!({"title": event_type, "type": "object", "properties": members, "required": required});
     fs::write(&path, document.to_string())?;
     let path = path.display().to_string();
     let import = ["import", path.as_str(), "--as", "json-schema"];
@@ -293,6 +307,90 @@ fn a_host_that_is_not_to_look_does_not() -> Result<()> {
         let metrics = stage.host.metrics().await?;
         let misfits = metrics.sum("sluicegate_schema_misfits_total", &[])?;
         ensure!(misfits == 0.0, "{misfits}");
+        Ok(())
+    })
+}
+
+/// The guest `project`: the row of a key has the `text` of its newest event.
+#[test]
+fn a_projection_is_built_of_older_events_as_the_version_that_it_reads() -> Result<()> {
+    within(120, async {
+        const THING: &str = "d365.custom.thing.update";
+        let folder = tempfile::tempdir()?;
+        let broker = Broker::start().await?;
+        let setup = Setup::new(broker.url());
+        let mut stage = Stage::of(broker, setup).await?;
+        let text = json!({"type": "string"});
+        import_of(&stage, &folder, THING, &json!({"old": text})).await?;
+        import_of(&stage, &folder, THING, &json!({"text": text})).await?;
+        let file = folder.path().join("steps.json");
+        let steps = json!([{"op": "rename", "path": "/old", "to": "text"}]);
+        fs::write(&file, steps.to_string())?;
+        let steps = file.display().to_string();
+        let upcast = ["upcast", THING, "--to", "2", "--file", steps.as_str()];
+        schema(&stage, &upcast).await?.ok()?;
+        let inputs = [
+            Input::with_data("e-1", "one", 1, json!({"old": "of version 1"})),
+            Input::with_data("e-2", "two", 2, json!({"text": "of version 2"})),
+        ];
+        publish(&stage.jetstream, &inputs).await?;
+
+        // At its start a host reads the registry before any plug-in is called.
+        stage.host.stop().await?;
+        let project = fs::read(environment::guest("project")?)?;
+        let reads = format!("\n[[reads]]\ntype = \"{THING}\"\nversion = 2\n");
+        let reader = with_manifest(&project, &(manifest(&project)? + &reads))?;
+        stage.host.put_plugin("project.wasm", &reader)?;
+        stage.host.start().await?;
+        reached(&stage.host, "project", 2, 30).await?;
+        let rows = all(&stage.host, "/project/keys").await?;
+        for (key, text) in [("one", "of version 1"), ("two", "of version 2")] {
+            let row = rows
+                .get(key)
+                .with_context(|| format!("no {key}: {rows:?}"))?;
+            ensure!(row["text"] == text, "{row}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_bridge_out_sends_nothing_that_fits_no_version_where_that_is_a_dead_letter() -> Result<()> {
+    within(120, async {
+        const THING: &str = "d365.custom.thing.update";
+        let folder = tempfile::tempdir()?;
+        let receiver = Receiver::start().await?;
+        let broker = Broker::start().await?;
+        let lines = format!(
+            "[schemas]\npolicy = \"dead-letter\"\n[http]\nca = \"receiver.pem\"\n\
+             [[bridge]]\nname = \"out\"\ndirection = \"out\"\n\
+             subjects = [\"d365.custom.*.record.thing.update\"]\n\
+             [bridge.http]\nurl = \"{}\"\n",
+            receiver.url()
+        );
+        let setup = Setup::new(broker.url())
+            .with(&lines)
+            .beside("receiver.pem", receiver.certificate());
+        let mut stage = Stage::of(broker, setup).await?;
+        import_of(&stage, &folder, THING, &json!({"what": {"type": "string"}})).await?;
+        stage.host.stop().await?;
+        stage.host.start().await?;
+        let inputs = [
+            Input::with_data("wrong", "k", 1, json!({"what": 1})),
+            Input::with_data("right", "k", 2, json!({"what": "fits"})),
+        ];
+        publish(&stage.jetstream, &inputs).await?;
+        until("one event to arrive", 20, async || {
+            ensure!(!receiver.arrived().is_empty(), "none yet");
+            Ok(())
+        })
+        .await?;
+        let arrived: Vec<String> = receiver.arrived().into_iter().map(|one| one.id).collect();
+        ensure!(arrived == ["right"], "{arrived:?}");
+        let letters = wait_dead_letters(&stage.jetstream, 1, 20).await?;
+        let letter = letters.first().context("no letter")?;
+        ensure!(letter.header("Sluice-Reason")? == "schema");
+        ensure!(letter.header("Sluice-Plugin")? == "out");
         Ok(())
     })
 }

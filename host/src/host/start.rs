@@ -41,13 +41,14 @@ pub(super) fn builds(shared: &Shared, broker: &Broker, engine: &Arc<Engine>) -> 
 
 /// Looks at what the bodies of events have otherwise than their schemas say.
 pub(super) async fn watch_schemas(shared: &Shared, broker: &Broker) {
-    // Plug-ins that read a version would wait for it.
-    if let Err(error) = shared.schemas.known().read(&broker.context).await {
-        tracing::warn!(%error, "the schemas are not known yet");
-    }
     let (context, host) = (broker.context.clone(), shared.config.host.name.clone());
+    // Plug-ins that read a version would wait for it.
+    let begun = shared.schemas.known().begin(&context).await;
+    let begun = begun
+        .inspect_err(|error| tracing::warn!(%error, "the schemas are not known yet"))
+        .ok();
     let stop = shared.abort.clone();
-    let watching = shared.schemas.clone().watch(context, host, stop);
+    let watching = shared.schemas.clone().watch((context, begun), host, stop);
     shared.tracker.spawn(watching);
 }
 

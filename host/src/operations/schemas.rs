@@ -135,11 +135,11 @@ pub async fn put_upcast(
     if version < 2 {
         return Err(Error::First(version));
     }
-    registry::one(context, event_type, Some(version)).await?;
     let known = Known::default();
     known.read(context).await?;
-    let of_type = known.of_type(event_type);
-    let of_type = of_type.ok_or_else(|| registry::Error::None(event_type.to_owned()))?;
+    let of_type = known.of_type(event_type).filter(|one| one.has(version));
+    let none = || registry::Error::None(format!("{event_type} with version {version}"));
+    let of_type = of_type.ok_or_else(none)?;
     let fit = tried(
         context,
         event_type,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::known::{Known, OfType, Standing};
 use super::learning::tells;
-use super::registry::uri;
+use super::registry::{URIS, uri};
 use crate::config::{Policy, Schemas};
 use crate::event::Event;
 use crate::manifest::Reads;
@@ -55,9 +55,10 @@ impl Fitting {
         })))
     }
 
-    /// Says in `dataschema` what an event is one of, unless its sender says so. One that fits
-    /// nothing is counted and goes on as it is: the event store has what was sent. Gives the
-    /// number of the body's structure, where it was looked at.
+    /// Says in `dataschema` what an event is one of, unless its sender has a word of its own for
+    /// that; one of ours that is not right is put right, since later it is believed. An event that
+    /// fits nothing is counted and goes on: the event store has what was sent. Gives the number
+    /// of the body's structure, where it was looked at.
     pub fn stamp(&self, event: &mut Event) -> Option<u64> {
         let inner = self.0.as_ref()?;
         let event_type = &event.event_type;
@@ -66,21 +67,15 @@ impl Fitting {
         }
         let of_type = inner.known.of_type(event_type)?;
         let standing = standing(&of_type, event)?;
-        match standing.newest(named(&of_type, event)) {
-            Some(version) if event.dataschema.is_none() => {
-                event.dataschema = Some(uri(event_type, version));
-            }
-            Some(_) => {}
-            None => {
-                let words = &standing.misfits;
-                tracing::debug!(
-                    event_type,
-                    event = event.id,
-                    words,
-                    "the body fits no schema"
-                );
-                inner.metrics.schema_misfit(Seen::Arriving);
-            }
+        let version = standing.newest(named(&of_type, event));
+        if version.is_none() {
+            let (id, words) = (&event.id, &standing.misfits);
+            tracing::debug!(event_type, id, words, "the body fits no schema");
+            inner.metrics.schema_misfit(Seen::Arriving);
+        }
+        let said = event.dataschema.as_deref();
+        if said.is_none_or(|said| said.starts_with(URIS)) {
+            event.dataschema = version.map(|version| uri(event_type, version));
         }
         Some(standing.structure)
     }
@@ -263,6 +258,12 @@ mod tests {
         let own = Some("https://contoso.com/order");
         let kept = stamped(Policy::Warn, json!({ "credit": "1" }), own);
         assert_eq!(kept.as_deref(), own);
+        // One of ours that is not right would be believed later.
+        let (first, second) = (uri(1), uri(2));
+        let old = json!({ "credit": "1" });
+        assert_eq!(stamped(Policy::Warn, old, second.as_deref()), first);
+        let wrong = json!({ "creditlimit": "x" });
+        assert_eq!(stamped(Policy::Warn, wrong, second.as_deref()), None);
     }
 
     #[test]

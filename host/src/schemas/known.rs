@@ -167,6 +167,10 @@ impl OfType {
         steps.try_for_each(|(_, upcast)| upcast.apply(body))
     }
 
+    fn says_the_same(&self, other: &Self) -> bool {
+        self.versions == other.versions && self.upcasts == other.upcasts
+    }
+
     /// With the same and one more; what was found out of bodies does not hold any more.
     fn with(&self, change: impl FnOnce(&mut Self)) -> Self {
         let mut next = Self {
@@ -220,26 +224,43 @@ impl Known {
         self.inner.is_read.load(Ordering::Acquire)
     }
 
-    /// Takes in all that the registry has.
+    /// Takes what the registry has for all that there is. What was found out about a type that has
+    /// not changed stays.
     ///
     /// # Errors
     /// When it cannot be read.
     pub async fn read(&self, context: &Context) -> Result<(), Error> {
+        let found = Self::default();
         let versions = registry::versions(context, None).await?;
         for version in versions.values().flat_map(BTreeMap::values) {
-            self.learn(version);
+            found.learn(version);
         }
         for record in upcasts::list(context, None).await? {
-            self.take(&record);
+            found.take(&record);
         }
+        let mut found = std::mem::take(&mut *found.inner.types.write());
+        let mut types = self.inner.types.write();
+        for (event_type, of_type) in &mut found {
+            if let Some(before) = types.get(event_type)
+                && before.says_the_same(of_type)
+            {
+                *of_type = Arc::clone(before);
+            }
+        }
+        *types = found;
         self.inner.is_read.store(true, Ordering::Release);
         Ok(())
     }
 
-    /// Keeps up with the registry for ever.
-    pub async fn follow(&self, context: &Context) {
+    /// Keeps up with the registry for ever, from what [`Known::begin`] gave on where that did.
+    pub async fn follow(&self, context: &Context, begun: Option<Watch>) {
+        let mut begun = begun.map(Ok);
         loop {
-            match self.begin(context).await {
+            let changes = match begun.take() {
+                Some(changes) => changes,
+                None => self.begin(context).await,
+            };
+            match changes {
                 Ok(mut changes) => {
                     while let Some(Ok(entry)) = changes.next().await {
                         self.changed(&entry.key, &entry.value, entry.operation);
@@ -251,8 +272,12 @@ impl Known {
         }
     }
 
-    /// Watches first, so that nothing falls between what is read and what changes.
-    async fn begin(&self, context: &Context) -> Result<Watch, Error> {
+    /// Reads the registry, and gives what changes from then on. Watches first, so that nothing falls
+    /// between.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn begin(&self, context: &Context) -> Result<Watch, Error> {
         let bucket = bucket(context).await?;
         let changes = bucket.watch_many(["version.*.*", "upcast.*.*"]).await;
         let changes = changes.map_err(|error| Error::Bucket(error.to_string()))?;

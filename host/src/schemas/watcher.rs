@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::Context;
+use async_nats::jetstream::kv::Watch;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use sluicegate_schema::{Drift, structure};
@@ -167,13 +168,18 @@ impl Watcher {
 }
 
 impl Watcher {
-    /// Looks at what is offered, until `stop`; called once.
-    pub async fn watch(self, context: Context, host: String, stop: CancellationToken) {
+    /// Looks at what is offered, until `stop`; called once. `begun` is of [`Known::begin`].
+    pub async fn watch(
+        self,
+        (context, begun): (Context, Option<Watch>),
+        host: String,
+        stop: CancellationToken,
+    ) {
         let watcher = self;
         let Some(mut offers) = watcher.inner.offers.lock().take() else {
             return;
         };
-        let learning = watcher.inner.known.follow(&context);
+        let learning = watcher.inner.known.follow(&context, begun);
         let looking = async {
             let mut looking = Looking {
                 watcher: watcher.clone(),
@@ -199,9 +205,9 @@ struct Looking {
     watcher: Watcher,
     context: Context,
     host: String,
-    /// By type: of which version, and the structures that have no drift or were reported.
+    /// By type and its newest version: the structures that have no drift or were reported,
     structures: HashMap<String, (u32, HashSet<u64>)>,
-    /// By type: of which version, and the ids of what was reported.
+    /// and the ids of what was reported.
     reported: HashMap<String, (u32, HashSet<String>)>,
     answers: Option<(Instant, Arc<Vec<Answer>>)>,
 }
