@@ -40,30 +40,25 @@ pub struct SystemEvents(Arc<Queue>);
 
 #[derive(Debug)]
 struct Queue {
-    raise: mpsc::Sender<SystemEvent>,
-    /// Its end, until somebody publishes; none where nothing is to be told.
+    /// None where nothing is to be told.
+    raise: Option<mpsc::Sender<SystemEvent>>,
+    /// Its end, until somebody publishes.
     raised: Mutex<Option<mpsc::Receiver<SystemEvent>>>,
-    is_on: bool,
 }
 
 impl SystemEvents {
     /// Of a host, which may be silent.
     pub fn new(is_on: bool) -> Self {
-        let (raise, raised) = mpsc::channel(MAX_WAITING);
-        let raised = Mutex::new(is_on.then_some(raised));
-        Self(Arc::new(Queue {
-            raise,
-            raised,
-            is_on,
-        }))
+        let (raise, raised) = is_on.then(|| mpsc::channel(MAX_WAITING)).unzip();
+        let raised = Mutex::new(raised);
+        Self(Arc::new(Queue { raise, raised }))
     }
 
     /// Raises one, if there is room.
     pub fn raise(&self, event: SystemEvent) {
-        if !self.0.is_on {
-            return;
-        }
-        if let Err(error) = self.0.raise.try_send(event) {
+        if let Some(raise) = &self.0.raise
+            && let Err(error) = raise.try_send(event)
+        {
             tracing::warn!(%error, "an event of the host's own is left out");
         }
     }

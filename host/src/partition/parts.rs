@@ -75,6 +75,7 @@ impl Parts {
         self.metrics.buried(reason);
         held.dead_letter(by, reason, error, self.max_payload)
     }
+
     /// The circuit breaker has opened, with the error that opened it, or closed again.
     pub(super) fn tell_breaker(&self, name: &str, error: Option<&str>) {
         let plugin = &self.generation.manifest().name;

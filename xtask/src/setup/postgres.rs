@@ -53,8 +53,8 @@ pub(super) fn ensure(layout: &Layout) -> Result<(PathBuf, String)> {
         is_library || package.starts_with("postgresql-")
     };
     let needed = debian::needed(PACKAGE)?;
-    let wanted: Vec<&str> = needed.iter().map(String::as_str).collect();
-    let wanted: Vec<&str> = wanted.into_iter().filter(|name| is_wanted(name)).collect();
+    let wanted = needed.iter().map(String::as_str);
+    let wanted: Vec<&str> = wanted.filter(|name| is_wanted(name)).collect();
     let (own, how) = debian::unpacked(layout, PACKAGE, &wanted)?;
     let folder = below(&own).with_context(|| format!("{PACKAGE} brought no {PROGRAMS:?}"))?;
     checked(folder, &how)

@@ -22,6 +22,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::format;
 use super::link::{Error, Link, failed, step};
 use super::locks::{Held, keep};
 use super::read::{self, Inward};
@@ -277,7 +278,7 @@ async fn take(intake: &Intake, inward: Inward) -> Receipt {
     } = inward;
     let read = match (unread, intake.format()) {
         (Some(error), _) => Err(error),
-        (None, SourceKind::Dataverse | SourceKind::Fno) => read::json(&mut headers, &body),
+        (None, SourceKind::Dataverse | SourceKind::Fno) => format::json(&mut headers, &body),
         (None, SourceKind::EventGrid | SourceKind::CloudEvents) => Ok(body.clone()),
     };
     match read {
