@@ -363,7 +363,7 @@ fn a_bridge_out_sends_nothing_that_fits_no_version_where_that_is_a_dead_letter()
         let broker = Broker::start().await?;
         let lines = format!(
             "[schemas]\npolicy = \"dead-letter\"\n[http]\nca = \"receiver.pem\"\n\
-             [[bridge]]\nname = \"out\"\ndirection = \"out\"\n\
+             [[bridge]]\nname = \"to-grid\"\ndirection = \"out\"\n\
              subjects = [\"d365.custom.*.record.thing.update\"]\n\
              [bridge.http]\nurl = \"{}\"\n",
             receiver.url()
@@ -390,7 +390,7 @@ fn a_bridge_out_sends_nothing_that_fits_no_version_where_that_is_a_dead_letter()
         let letters = wait_dead_letters(&stage.jetstream, 1, 20).await?;
         let letter = letters.first().context("no letter")?;
         ensure!(letter.header("Sluice-Reason")? == "schema");
-        ensure!(letter.header("Sluice-Plugin")? == "out");
+        ensure!(letter.header("Sluice-Plugin")? == "to-grid");
         Ok(())
     })
 }
