@@ -425,7 +425,7 @@ fn customers_are_those_of_the_oracle_and_a_new_build_takes_over_under_traffic() 
     } else {
         (5_000, 200)
     };
-    within(if is_long { 3_600 } else { 1_700 }, async {
+    within(1_700, async {
         let broker = Broker::start().await?;
         let setup = Setup::new(broker.url()).events("max_bytes = \"3GiB\"");
         let mut stage = Stage::of(broker, setup).await?;
