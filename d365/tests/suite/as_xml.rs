@@ -96,6 +96,7 @@ fn boxed_list(items: &[Json]) -> (&'static str, String) {
     let said = said.and_then(Json::as_str).unwrap_or_default();
     let (list, item) = match said.split(':').next().unwrap_or_default() {
         "OptionSetValue" => ("s:OptionSetValueCollection", "s:OptionSetValue"),
+        "Entity" => ("s:ArrayOfEntity", "s:Entity"),
         "EntityReference" => ("s:EntityReferenceCollection", "s:EntityReference"),
         "KeyValuePairOfstringstring" => (
             "r:ArrayOfKeyValueOfstringstring",

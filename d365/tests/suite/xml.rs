@@ -4,6 +4,8 @@ use proptest::prelude::*;
 use serde_json::Value as Json;
 use sluicegate_d365::xml::{Error, json_of_xml};
 use sluicegate_d365::{Decimal, RemoteExecutionContext, map};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::as_xml::as_xml;
 use crate::real_bodies::bodies;
@@ -82,7 +84,13 @@ fn every_body_of_ours_comes_back_and_is_mapped_the_same() {
 #[test]
 fn captured_bodies_come_back_and_are_mapped_the_same() {
     for (name, body) in bodies("dataverse-") {
-        round(&name, &body);
+        let mut context: Json = serde_json::from_slice(&body).expect(&name);
+        let created = &mut context["OperationCreatedOn"];
+        // One was written down by a tool that has dates in a form of its own.
+        if let Ok(at) = OffsetDateTime::parse(created.as_str().unwrap_or_default(), &Rfc3339) {
+            *created = format!("/Date({})/", at.unix_timestamp() * 1_000).into();
+        }
+        round(&name, context.to_string().as_bytes());
     }
 }
 
@@ -196,6 +204,14 @@ fn each_class_of_a_value() {
             format!(
                 "[{{{},\"Id\":\"a\",\"KeyAttributes\":[{{\"key\":\"no\",\"value\":3}}],\"Name\":null}}]",
                 tag("EntityReference")
+            ),
+        ),
+        (
+            "<c:value i:type='b:ArrayOfEntity'><b:Entity><b:Attributes/><b:LogicalName>activityparty\
+          </b:LogicalName></b:Entity></c:value>",
+            format!(
+                "[{{{},\"Attributes\":[],\"LogicalName\":\"activityparty\"}}]",
+                tag("Entity")
             ),
         ),
         (
