@@ -695,15 +695,16 @@ fn a_replay_costs_what_comes_live_a_tenth_at_the_most() -> Result<()> {
         for round in 0..5 {
             let alone = live(&stage, &format!("alone-{round}"), LIVE).await?;
             replay(&stage, "emit-one", &part).await?.ok()?;
-            newest_when(&stage, "to go on", 30, |replay| {
+            let begun = newest_when(&stage, "to go on", 30, |replay| {
                 50 < number(replay, "replayed")
             })
             .await?;
             let beside = live(&stage, &format!("beside-{round}"), LIVE).await?;
             let replay = newest(&stage).await?;
+            let replayed = number(&replay, "replayed") - number(&begun, "replayed");
             ensure!(is(&replay, "running"), "it came too late: {replay}");
             newest_when(&stage, "to be done", 90, |replay| is(replay, "done")).await?;
-            println!("{LIVE} live events: {alone:.2} s alone, {beside:.2} s beside a replay");
+            println!("{LIVE} live: {alone:.2} s alone, {beside:.2} s beside {replayed} replayed");
             ratios.push(beside / alone);
         }
         ratios.sort_by(f64::total_cmp);

@@ -19,7 +19,7 @@ use crate::route::REPLAY_PREFIX;
 
 /// Between two looks at the plug-in's position,
 const BETWEEN: Duration = Duration::from_millis(250);
-/// and while nothing may be sent until it moves on.
+/// and while only that keeps a fast one from more.
 const SOON: Duration = Duration::from_millis(50);
 /// Of so many looks one counts what waits for another attempt, and what room is left.
 const COUNTED: u32 = 8;
@@ -69,7 +69,7 @@ impl<'a> Watching<'a> {
         for (place, subject) in sent(events, (replay, plugin), positions.floor()).await? {
             ahead.sent(place, subject, now);
         }
-        ahead.look(&positions, 0);
+        ahead.look(&positions, 0, now);
         let waited = count(&ledger, &[retries(Some(plugin))], 0).await?;
         let mut watching = Self {
             context,
@@ -112,8 +112,10 @@ impl<'a> Watching<'a> {
 
     /// How long until the next look.
     pub(super) fn pause(&self) -> Duration {
-        let is_full = self.ahead.is_full(Instant::now());
-        if is_full { SOON } else { BETWEEN }
+        match self.ahead.is_soon_not() {
+            true => SOON,
+            false => BETWEEN,
+        }
     }
 
     /// Looks where the plug-in is. Without an answer of the broker nothing is taken for handled.
@@ -131,8 +133,9 @@ impl<'a> Watching<'a> {
             self.count().await;
         }
         self.looks = self.looks.wrapping_add(1);
-        if self.ahead.look(&positions, self.grown) || self.ahead.is_empty() {
-            self.moved = Instant::now();
+        let now = Instant::now();
+        if self.ahead.look(&positions, self.grown, now) || self.ahead.is_empty() {
+            self.moved = now;
             self.waits.clear();
         }
         if self.is_tight {
