@@ -192,14 +192,20 @@ fn in_and_out_whatever_is_killed() -> Result<()> {
         let port = rabbit.port();
         let (done, over) = watch::channel(false);
         let pace = (&mut random, Duration::from_secs(pace));
+        let (last, first) = inputs.split_last().context("no inputs")?;
         let (again, kills, received) = tokio::join!(
-            traffic(port, &inputs, rate, done),
+            traffic(port, first, rate, done),
             strike((&mut host, &mut broker, &mut rabbit), pace, over),
-            receive_until(port, "from-us", limit - 20, has_all(inputs.len())),
+            receive_until(port, "from-us", limit - 20, has_all(first.len())),
         );
-        let (again, kills, received) = (again?, kills?, received?);
+        let (again, kills, mut received) = (again?, kills?, received?);
         eprintln!("kills: {kills:?}");
-        // What was not settled before a kill comes again, and is known.
+        // What was not settled before a kill comes again, before this one, and is known.
+        let after = message(&last.id, &properties(last), &last.message.body);
+        send_surely(port, "to-us", &[after]).await?;
+        let is_last = |one: &Received| one.property("cloudEvents:id").is_ok_and(|id| id == last.id);
+        let has_last = |all: &[Received]| all.iter().any(is_last);
+        received.extend(receive_until(port, "from-us", 60, has_last).await?);
         host.settled("out-of", 60).await?;
         host.stop().await?;
         let events = stored(&jetstream, "EVENTS", BRIDGED).await?;
