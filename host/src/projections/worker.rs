@@ -30,8 +30,10 @@ use crate::telemetry::traces::Span;
 const GROUP: u64 = 1_000;
 /// and bytes of what they write,
 const GROUP_BYTES: usize = 8 << 20;
-/// and how long the first of them waits for that.
+/// and how long the first of them waits for that,
 const GROUP_TIME: Duration = Duration::from_millis(50);
+/// and among so many that are old anyway: the more go together, the fewer pages each writes.
+const GROUP_TIME_BEHIND: Duration = Duration::from_secs(1);
 /// After the host could not do its part.
 const AGAIN: Duration = Duration::from_millis(100);
 const AGAIN_LONGEST: Duration = Duration::from_secs(5);
@@ -112,6 +114,10 @@ impl Worker {
     /// Has events take their turn, and commits. Blocks for as long as that takes. What it does not
     /// get to is read again from where the file stands.
     pub(super) fn work(&mut self, reads: Vec<Read>) -> Result<(), Stopped> {
+        let patience = match reads.len() as u64 {
+            ..GROUP => GROUP_TIME,
+            GROUP.. => GROUP_TIME_BEHIND,
+        };
         self.begun = Instant::now();
         self.look_back(&reads)?;
         for read in reads {
@@ -123,7 +129,7 @@ impl Worker {
                 Read::Delivery(delivery) => self.take(&delivery)?,
                 Read::Lost { from, to } => self.lose(from, to),
             }
-            let is_late = GROUP_TIME <= self.begun.elapsed();
+            let is_late = patience <= self.begun.elapsed();
             if GROUP <= self.count || GROUP_BYTES <= self.bytes || is_late {
                 self.commit()?;
             }

@@ -9,6 +9,9 @@ use crate::manifest::Projection;
 pub(super) const FORM: i64 = 1;
 /// KiB of pages that the writer keeps.
 const CACHE: i64 = 32 << 10;
+/// Pages of 4 KiB in the log when it is carried into the file: what was written in several groups
+/// meanwhile goes there once.
+const CARRIED: i64 = 8_192;
 /// Bytes of the log that stay on disk after they were carried into the file.
 const LOG: i64 = 64 << 20;
 
@@ -73,6 +76,7 @@ pub(super) fn prepare(writer: &mut Connection, shape: &Projection) -> rusqlite::
     writer.pragma_update(None, "journal_mode", "WAL")?;
     writer.pragma_update(None, "synchronous", "NORMAL")?;
     writer.pragma_update(None, "cache_size", -CACHE)?;
+    writer.pragma_update(None, "wal_autocheckpoint", CARRIED)?;
     writer.pragma_update(None, "journal_size_limit", LOG)?;
     writer.pragma_update(None, "temp_store", "MEMORY")?;
     writer.set_prepared_statement_cache_capacity(256);
