@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::opening::{Parts, blocking};
 use super::store;
 use super::version::Version;
-use super::worker::{Stopped, Worker};
+use super::worker::{GROUP, Stopped, Worker};
 use crate::cursor::{Cursor, Read, Source, Ticket, Unread, quiet_up_to};
 use crate::manifest::Manifest;
 use crate::ownership::SLOTS;
@@ -20,9 +20,7 @@ use crate::plugin::generation::Generation;
 
 /// Chunks of the cursor that wait.
 const FEED: usize = 16;
-/// Events that go to the thread that calls at once,
-const BATCH: usize = 1_000;
-/// and bytes of them.
+/// Bytes of the events that go to the thread that calls at once.
 const BATCH_BYTES: usize = 8 << 20;
 /// How often it is said how far it is.
 const REPORT: Duration = Duration::from_millis(100);
@@ -259,7 +257,7 @@ impl Feed {
     fn batch(&mut self, mut reads: Vec<Read>) -> Vec<Read> {
         let size = |reads: &[Read]| -> usize { reads.iter().map(bytes).sum() };
         let mut total = size(&reads);
-        while reads.len() < BATCH && total < BATCH_BYTES {
+        while reads.len() < GROUP && total < BATCH_BYTES {
             let Ok(more) = self.reads.try_recv() else {
                 break;
             };

@@ -26,8 +26,8 @@ use crate::plugin::store::Staged;
 use crate::route::{REPLAY_PREFIX, Route, route};
 use crate::telemetry::traces::Span;
 
-/// Events that are committed at once,
-const GROUP: u64 = 1_000;
+/// Events that are committed at once, and that are handed over at once,
+pub(super) const GROUP: usize = 1_000;
 /// and bytes of what they write,
 const GROUP_BYTES: usize = 8 << 20;
 /// and how long the first of them waits for that,
@@ -64,7 +64,7 @@ pub(super) struct Worker {
     seen: BTreeMap<InboxId, u64>,
     group: Group,
     /// Events of the group,
-    count: u64,
+    count: usize,
     /// bytes that they write,
     bytes: usize,
     /// and rows, each as often as it was written.
@@ -114,9 +114,10 @@ impl Worker {
     /// Has events take their turn, and commits. Blocks for as long as that takes. What it does not
     /// get to is read again from where the file stands.
     pub(super) fn work(&mut self, reads: Vec<Read>) -> Result<(), Stopped> {
-        let patience = match reads.len() as u64 {
-            ..GROUP => GROUP_TIME,
-            GROUP.. => GROUP_TIME_BEHIND,
+        let is_behind = GROUP <= reads.len();
+        let patience = match is_behind {
+            true => GROUP_TIME_BEHIND,
+            false => GROUP_TIME,
         };
         self.begun = Instant::now();
         self.look_back(&reads)?;

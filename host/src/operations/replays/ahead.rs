@@ -105,7 +105,7 @@ impl Ahead {
     }
 
     /// No more is to be sent, and what was is handled soon.
-    pub(super) fn is_soon_not(&self) -> bool {
+    pub(super) fn is_soon_free(&self) -> bool {
         !self.is_busy && self.may <= self.count()
     }
 }
@@ -187,7 +187,7 @@ mod tests {
             tokio::time::advance(LONG / 2).await;
             handled += ahead.count() / 2;
             look(&mut ahead, handled);
-            assert!(!ahead.is_soon_not());
+            assert!(!ahead.is_soon_free());
             counts.push(fill(&mut ahead, &mut next));
         }
         assert!(
@@ -202,7 +202,7 @@ mod tests {
             fill(&mut ahead, &mut next);
         }
         assert_eq!(ahead.count(), MOST);
-        assert!(ahead.is_soon_not());
+        assert!(ahead.is_soon_free());
     }
 
     #[tokio::test(start_paused = true)]

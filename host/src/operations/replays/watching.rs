@@ -112,7 +112,7 @@ impl<'a> Watching<'a> {
 
     /// How long until the next look.
     pub(super) fn pause(&self) -> Duration {
-        match self.ahead.is_soon_not() {
+        match self.ahead.is_soon_free() {
             true => SOON,
             false => BETWEEN,
         }
