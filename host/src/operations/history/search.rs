@@ -129,7 +129,7 @@ pub async fn search_by(
     let end = before.unwrap_or(u64::MAX).min(last + 1);
     let (first, end) = bounds(events, query, (first, end)).await?;
     let mut found = Vec::new();
-    for (start, end) in index.spans(query, first, end) {
+    for (start, end) in joined(index.spans(query, first, end)) {
         let mut rows = between(events, query, start, end).await?;
         rows.reverse();
         found.append(&mut rows);
@@ -139,6 +139,23 @@ pub async fn search_by(
     }
     found.truncate(wanted);
     Ok(found)
+}
+
+/// Those that lie side by side as one, the newest first: a look costs the broker more than the
+/// few thousand numbers that it goes over. The first looks stay narrow: they may have enough.
+fn joined(spans: Vec<(u64, u64)>) -> Vec<(u64, u64)> {
+    let mut width = FIRST_LOOK;
+    let mut joined = Vec::<(u64, u64)>::new();
+    for (start, end) in spans {
+        match joined.last_mut() {
+            Some((first, behind)) if *first == end && *behind - start <= width => *first = start,
+            _ => {
+                width = width.saturating_mul(FURTHER).min(MOST);
+                joined.push((start, end));
+            }
+        }
+    }
+    joined
 }
 
 /// From which number to before which events of the query's times stand, within these.
@@ -346,5 +363,26 @@ impl Query {
         };
         let correlated = is(&self.correlation, &row.correlation) || self.correlation == row.id;
         of_type && is(&self.key, &row.key) && is(&self.id, &row.id) && correlated
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_are_looked_at_together_more_of_them_the_further_back() {
+        let apart = vec![(20_000, 20_500), (10_000, 14_000), (1, 4_000)];
+        assert_eq!(joined(apart.clone()), apart);
+
+        let blocks: Vec<_> = (0..200)
+            .rev()
+            .map(|n| (n * 1_000, (n + 1) * 1_000))
+            .collect();
+        let spans = joined(blocks);
+        assert_eq!(spans.last().map(|(start, _)| *start), Some(0));
+        assert!(spans.is_sorted_by(|(start, _), (_, end)| start == end));
+        let widths: Vec<_> = spans.iter().map(|(start, end)| end - start).collect();
+        assert_eq!(widths, [8_000, 32_000, 128_000, 32_000]);
     }
 }
