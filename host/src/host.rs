@@ -268,7 +268,6 @@ async fn work(
         shared.config.events.keep.clone(),
         shared.drain.clone(),
     ));
-    let bridges = bridges(shared, &engine);
     relaying(shared, broker.context.clone());
     let writing = CancellationToken::new();
     let written = shared
@@ -279,6 +278,8 @@ async fn work(
     let goodbye = shared.abort.child_token();
     let mut keeping = shared.tracker.spawn(keeper.run(goodbye.clone()));
     watch_schemas(shared, &broker).await;
+    // They say which version an event is one of, and send none that fits none.
+    let bridges = bridges(shared, &engine);
     let builds = builds(shared, &broker, &engine);
     let mut deployed = Deployed::new(shared.clone(), broker.clone(), Arc::clone(&engine));
     let tail = Tail::default();

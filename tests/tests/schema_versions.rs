@@ -7,6 +7,8 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use sluicegate_tests::component::{manifest, with_manifest, with_words};
 use sluicegate_tests::events::publish;
+use sluicegate_tests::journeys::{self, Deed, deeds};
+use sluicegate_tests::kafka::{KafkaBroker, write};
 use sluicegate_tests::outputs::{Stored, stored, wait_dead_letters};
 use sluicegate_tests::projected::{all, reached};
 use sluicegate_tests::receiver::Receiver;
@@ -391,6 +393,114 @@ fn a_bridge_out_sends_nothing_that_fits_no_version_where_that_is_a_dead_letter()
         let letter = letters.first().context("no letter")?;
         ensure!(letter.header("Sluice-Reason")? == "schema");
         ensure!(letter.header("Sluice-Plugin")? == "to-grid");
+        Ok(())
+    })
+}
+
+/// The guest `journey`: the `plan` of its first event says what it does.
+#[test]
+fn a_saga_is_begun_by_an_older_event_as_the_version_that_it_reads() -> Result<()> {
+    within(120, async {
+        const PLANNED: &str = "d365.custom.journey.planned";
+        let folder = tempfile::tempdir()?;
+        let broker = Broker::start().await?;
+        let setup = Setup::new(broker.url());
+        let mut stage = Stage::of(broker, setup).await?;
+        let text = json!({"type": "string"});
+        import_of(&stage, &folder, PLANNED, &json!({"way": text})).await?;
+        import_of(&stage, &folder, PLANNED, &json!({"plan": text})).await?;
+        let file = folder.path().join("steps.json");
+        let steps = json!([{"op": "rename", "path": "/way", "to": "plan"}]);
+        fs::write(&file, steps.to_string())?;
+        let steps = file.display().to_string();
+        let upcast = ["upcast", PLANNED, "--to", "2", "--file", steps.as_str()];
+        schema(&stage, &upcast).await?.ok()?;
+
+        stage.host.stop().await?;
+        let journey = journeys::guest(&[])?;
+        let reads = format!("\n[[reads]]\ntype = \"{PLANNED}\"\nversion = 2\n");
+        let reader = with_manifest(&journey, &(manifest(&journey)? + &reads))?;
+        stage.host.put_plugin("journey.wasm", &reader)?;
+        stage.host.start().await?;
+        let begins = |key: &str, data| journeys::event("planned", &format!("{key}-0"), key, data);
+        let inputs = [
+            begins("journey/old", json!({"way": "ss"})),
+            begins("journey/new", json!({"plan": "s"})),
+        ];
+        publish(&stage.jetstream, &inputs).await?;
+        for (key, steps) in [("journey/old", 2), ("journey/new", 1)] {
+            journeys::is(&stage.broker, key, "done").await?;
+            until("what it did to arrive", 30, async || {
+                let deeds = deeds(&stage.jetstream).await?;
+                let expected: Vec<Deed> = (0..steps).map(Deed::Did).collect();
+                ensure!(deeds.get(key) == Some(&expected), "{key}: {deeds:?}");
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_bridge_in_says_which_version_an_event_is_one_of_from_its_start_on() -> Result<()> {
+    within(120, async {
+        let Some(kafka) = KafkaBroker::start().await? else {
+            return Ok(());
+        };
+        let folder = tempfile::tempdir()?;
+        let topic = "orders";
+        kafka.topic(topic, 1).await?;
+        let bridge = format!(
+            "[[bridge]]\nname = \"orders-in\"\ndirection = \"in\"\nenvironment = \"lab\"\n\
+             format = \"cloudevents\"\n[bridge.kafka]\nbrokers = [\"{}\"]\ntopic = \"{topic}\"\n\
+             security = \"none\"\ngroup = \"sluicegate\"\nsession_timeout = \"6s\"\n",
+            kafka.address()
+        );
+        let broker = Broker::start().await?;
+        let setup = Setup::new(broker.url()).with(&bridge);
+        let mut stage = Stage::of(broker, setup).await?;
+        let producer = kafka.producer()?;
+        let send = async |id: &str, body: Value| {
+            let headers = [
+                ("ce_specversion", "1.0"),
+                ("ce_id", id),
+                ("ce_type", TYPE),
+                ("ce_source", "/tests/orders"),
+                ("content-type", "application/json"),
+            ];
+            let body = body.to_string();
+            write(&producer, topic, (None, &headers), Some(body.as_bytes())).await
+        };
+        let arrived = async |count: usize| {
+            until(
+                "what was written to be in the event store",
+                30,
+                async || {
+                    let mut found = stored(&stage.jetstream, "EVENTS", "d365.>").await?;
+                    // Not the system event of the drift.
+                    found.retain(|event| event.attribute("type").is_ok_and(|of| of == TYPE));
+                    ensure!(found.len() == count, "{} of {count} are", found.len());
+                    Ok(found)
+                },
+            )
+            .await
+        };
+        send("early", json!({"n": 1})).await?;
+        let found = arrived(1).await?;
+        ensure!(said(&found[0]).is_none(), "{:?}", said(&found[0]));
+        import(&stage, &folder, &json!({"n": {"type": "number"}})).await?;
+
+        // What waits in the topic is read as soon as the host is there.
+        stage.host.stop().await?;
+        send("right", json!({"n": 1})).await?;
+        send("wrong", json!({"n": "one"})).await?;
+        stage.host.start().await?;
+        for event in arrived(3).await? {
+            let id = event.attribute("id")?;
+            let version = (id == "right").then(|| uri(1)).flatten();
+            ensure!(said(&event) == version, "{id}: {:?}", said(&event));
+        }
         Ok(())
     })
 }
