@@ -17,7 +17,7 @@ pub const VERB: &str = "compile-component";
 /// Where this program is, also when its file was replaced meanwhile.
 const THIS_PROGRAM: &str = "/proc/self/exe";
 /// Seconds of a core that one component may take. The interpreters of JavaScript and Python, the
-/// largest that were seen, take 34 and 28 in a debug build.
+/// largest that were seen, take 20 and 18 in a development build.
 const MAX_SECONDS: u64 = 120;
 /// Its exit status when the component is at fault.
 const REFUSED: i32 = 1;
