@@ -278,7 +278,7 @@ async fn work(
     let goodbye = shared.abort.child_token();
     let mut keeping = shared.tracker.spawn(keeper.run(goodbye.clone()));
     watch_schemas(shared, &broker).await;
-    // They say which version an event is one of, and send none that fits none.
+    // Those in say which version an event is one of.
     let bridges = bridges(shared, &engine);
     let builds = builds(shared, &broker, &engine);
     let mut deployed = Deployed::new(shared.clone(), broker.clone(), Arc::clone(&engine));

@@ -214,9 +214,13 @@ fn a_bridge_is_paused_and_shown_as_a_plug_in_is() -> Result<()> {
         let stage = stage(&receiver, "").await?;
         publish(&stage.jetstream, &spread(3, 3)).await?;
         wait_arrived(&receiver, 3, 20).await?;
-        stage.host.settled(NAME, 20).await?;
-        let metrics = stage.host.metrics().await?;
-        ensure!(0.0 < metrics.outcomes(NAME, "done")?, "it is not counted");
+        until("all of them to be counted", 20, async || {
+            let metrics = stage.host.metrics().await?;
+            let done = metrics.outcomes(NAME, "done")?;
+            ensure!(done == 3.0, "{done} are");
+            Ok(())
+        })
+        .await?;
         let listed = sluice_on(&stage.broker, &["plugins", "--json"])
             .await?
             .ok()?;
