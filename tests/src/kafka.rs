@@ -13,7 +13,7 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, Headers as _, Message as _, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -154,13 +154,22 @@ impl KafkaBroker {
     /// # Errors
     /// When the broker does not.
     pub async fn topic(&self, name: &str, partitions: i32) -> Result<()> {
-        let admin: AdminClient<DefaultClientContext> = self.client().create()?;
-        let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
-        let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
-        for made in admin.create_topics(&[topic], &options).await? {
-            made.map_err(|(topic, code)| anyhow::anyhow!("{topic}: {code}"))?;
-        }
-        Ok(())
+        let options = AdminOptions::new()
+            .operation_timeout(Some(PATIENCE))
+            .request_timeout(Some(PATIENCE));
+        // It has been seen to leave a request without an answer.
+        until("the topic to be made", 30, async || {
+            let admin: AdminClient<DefaultClientContext> = self.client().create()?;
+            let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+            for made in admin.create_topics(&[topic], &options).await? {
+                match made {
+                    Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+                    Err((topic, code)) => bail!("{topic}: {code}"),
+                }
+            }
+            Ok(())
+        })
+        .await
     }
 
     /// An idempotent producer, which waits for everything that breaks.
