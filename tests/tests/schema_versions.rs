@@ -69,6 +69,29 @@ async fn import_of(
     Ok(())
 }
 
+/// Two versions of a type, which has one text, and an upcast to the second, where it is called
+/// otherwise.
+async fn renamed(stage: &Stage, event_type: &str, (old, new): (&str, &str)) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    for member in [old, new] {
+        let members = json!({ member: { "type": "string" } });
+        import_of(stage, &folder, event_type, &members).await?;
+    }
+    let file = folder.path().join("steps.json");
+    let steps = json!([{"op": "rename", "path": format!("/{old}"), "to": new}]);
+    fs::write(&file, steps.to_string())?;
+    let steps = file.display().to_string();
+    let upcast = ["upcast", event_type, "--to", "2", "--file", steps.as_str()];
+    schema(stage, &upcast).await?.ok()?;
+    Ok(())
+}
+
+/// The component, which reads this version of a type.
+fn reading(component: &[u8], event_type: &str, version: u32) -> Result<Vec<u8>> {
+    let reads = format!("\n[[reads]]\ntype = \"{event_type}\"\nversion = {version}\n");
+    with_manifest(component, &(manifest(component)? + &reads))
+}
+
 /// Sends orders until one is said to be of this version: a host hears of it a little later.
 async fn until_known(stage: &Stage, body: &Value, version: u32) -> Result<()> {
     let mut n = 0;
@@ -87,9 +110,7 @@ async fn until_known(stage: &Stage, body: &Value, version: u32) -> Result<()> {
 fn reader(name: &str, version: u32) -> Result<Vec<u8>> {
     let relay = fs::read(environment::guest("relay")?)?;
     let named = with_words(&relay, &[("\"relay\"", &format!("{name:?}"))])?;
-    let manifest = manifest(&named)?;
-    let reads = format!("\n[[reads]]\ntype = \"{TYPE}\"\nversion = {version}\n");
-    with_manifest(&named, &(manifest + &reads))
+    reading(&named, TYPE, version)
 }
 
 async fn echoes(stage: &Stage, count: usize) -> Result<Vec<Value>> {
@@ -318,19 +339,10 @@ fn a_host_that_is_not_to_look_does_not() -> Result<()> {
 fn a_projection_is_built_of_older_events_as_the_version_that_it_reads() -> Result<()> {
     within(120, async {
         const THING: &str = "d365.custom.thing.update";
-        let folder = tempfile::tempdir()?;
         let broker = Broker::start().await?;
         let setup = Setup::new(broker.url());
         let mut stage = Stage::of(broker, setup).await?;
-        let text = json!({"type": "string"});
-        import_of(&stage, &folder, THING, &json!({"old": text})).await?;
-        import_of(&stage, &folder, THING, &json!({"text": text})).await?;
-        let file = folder.path().join("steps.json");
-        let steps = json!([{"op": "rename", "path": "/old", "to": "text"}]);
-        fs::write(&file, steps.to_string())?;
-        let steps = file.display().to_string();
-        let upcast = ["upcast", THING, "--to", "2", "--file", steps.as_str()];
-        schema(&stage, &upcast).await?.ok()?;
+        renamed(&stage, THING, ("old", "text")).await?;
         let inputs = [
             Input::with_data("e-1", "one", 1, json!({"old": "of version 1"})),
             Input::with_data("e-2", "two", 2, json!({"text": "of version 2"})),
@@ -340,8 +352,7 @@ fn a_projection_is_built_of_older_events_as_the_version_that_it_reads() -> Resul
         // At its start a host reads the registry before any plug-in is called.
         stage.host.stop().await?;
         let project = fs::read(environment::guest("project")?)?;
-        let reads = format!("\n[[reads]]\ntype = \"{THING}\"\nversion = 2\n");
-        let reader = with_manifest(&project, &(manifest(&project)? + &reads))?;
+        let reader = reading(&project, THING, 2)?;
         stage.host.put_plugin("project.wasm", &reader)?;
         stage.host.start().await?;
         reached(&stage.host, "project", 2, 30).await?;
@@ -402,24 +413,13 @@ fn a_bridge_out_sends_nothing_that_fits_no_version_where_that_is_a_dead_letter()
 fn a_saga_is_begun_by_an_older_event_as_the_version_that_it_reads() -> Result<()> {
     within(120, async {
         const PLANNED: &str = "d365.custom.journey.planned";
-        let folder = tempfile::tempdir()?;
         let broker = Broker::start().await?;
         let setup = Setup::new(broker.url());
         let mut stage = Stage::of(broker, setup).await?;
-        let text = json!({"type": "string"});
-        import_of(&stage, &folder, PLANNED, &json!({"way": text})).await?;
-        import_of(&stage, &folder, PLANNED, &json!({"plan": text})).await?;
-        let file = folder.path().join("steps.json");
-        let steps = json!([{"op": "rename", "path": "/way", "to": "plan"}]);
-        fs::write(&file, steps.to_string())?;
-        let steps = file.display().to_string();
-        let upcast = ["upcast", PLANNED, "--to", "2", "--file", steps.as_str()];
-        schema(&stage, &upcast).await?.ok()?;
+        renamed(&stage, PLANNED, ("way", "plan")).await?;
 
         stage.host.stop().await?;
-        let journey = journeys::guest(&[])?;
-        let reads = format!("\n[[reads]]\ntype = \"{PLANNED}\"\nversion = 2\n");
-        let reader = with_manifest(&journey, &(manifest(&journey)? + &reads))?;
+        let reader = reading(&journeys::guest(&[])?, PLANNED, 2)?;
         stage.host.put_plugin("journey.wasm", &reader)?;
         stage.host.start().await?;
         let begins = |key: &str, data| journeys::event("planned", &format!("{key}-0"), key, data);
@@ -443,7 +443,7 @@ fn a_saga_is_begun_by_an_older_event_as_the_version_that_it_reads() -> Result<()
 }
 
 #[test]
-fn a_bridge_in_says_which_version_an_event_is_one_of_from_its_start_on() -> Result<()> {
+fn a_bridge_in_says_which_version_an_event_is_one_of() -> Result<()> {
     within(120, async {
         let Some(kafka) = KafkaBroker::start().await? else {
             return Ok(());
@@ -498,7 +498,7 @@ fn a_bridge_in_says_which_version_an_event_is_one_of_from_its_start_on() -> Resu
         stage.host.start().await?;
         for event in arrived(3).await? {
             let id = event.attribute("id")?;
-            let version = (id == "right").then(|| uri(1)).flatten();
+            let version = if id == "right" { uri(1) } else { None };
             ensure!(said(&event) == version, "{id}: {:?}", said(&event));
         }
         Ok(())

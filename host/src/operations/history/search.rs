@@ -150,7 +150,7 @@ fn joined(spans: Vec<(u64, u64)>) -> Vec<(u64, u64)> {
         match joined.last_mut() {
             Some((first, behind)) if *first == end && *behind - start <= width => *first = start,
             _ => {
-                width = width.saturating_mul(FURTHER).min(MOST);
+                width = (width * FURTHER).min(MOST);
                 joined.push((start, end));
             }
         }
