@@ -58,10 +58,10 @@ impl fmt::Display for Tally {
     }
 }
 
-/// `Summary [   1.2s] 3 tests run: …` of nextest, `test result: ok. …` of cargo test.
+/// `Summary [   1.2s] 3 tests run: …` of nextest, `test result: ok. …` of cargo test. Nextest shows
+/// what a failed test printed, with a closing line of its own, indented.
 pub(super) fn is_closing_line(line: &str) -> bool {
-    let line = line.trim_start();
-    line.starts_with("test result: ") || line.starts_with("Summary [")
+    line.starts_with("test result: ") || line.trim_start().starts_with("Summary [")
 }
 
 /// The number before `word`: 3 for "failed" in "12 passed; 3 failed;".
@@ -89,6 +89,9 @@ mod tests {
     fn reads_the_closing_lines_of_both_runners() {
         assert!(is_closing_line(NEXTEST) && is_closing_line(CARGO));
         assert!(!is_closing_line("test result_is_kept ... ok"));
+        assert!(!is_closing_line(
+            "    test result: FAILED. 0 passed; 1 failed; 6 filtered out"
+        ));
         let tally = Tally::new(false, vec![NEXTEST.into()]);
         assert_eq!(tally.to_string(), "6 passed, 3 FAILED");
         assert_eq!(tally.ran(), 9);
