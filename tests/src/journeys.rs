@@ -114,7 +114,15 @@ pub fn event(name: &str, id: &str, key: &str, data: Value) -> Input {
 
 /// What a saga that waits without an end waits for.
 pub fn awaited(key: &str) -> Input {
-    let data = json!({ "journey": key });
+    came(key, json!({ "journey": key }))
+}
+
+/// The same, with letters that the saga is to go on by, under this name.
+pub fn awaited_with(key: &str, (name, letters): (&str, &str)) -> Input {
+    came(key, json!({ "journey": key, name: letters }))
+}
+
+fn came(key: &str, data: Value) -> Input {
     event(
         "never",
         &format!("{key}-awaited"),

@@ -408,35 +408,51 @@ fn a_bridge_out_sends_nothing_that_fits_no_version_where_that_is_a_dead_letter()
     })
 }
 
-/// The guest `journey`: the `plan` of its first event says what it does.
+/// The guest `journey`: the `plan` of its first event says what it does, the `letters` of the one
+/// that it waits for what it does next.
 #[test]
-fn a_saga_is_begun_by_an_older_event_as_the_version_that_it_reads() -> Result<()> {
+fn a_saga_is_given_older_events_as_the_versions_that_it_reads() -> Result<()> {
     within(120, async {
         const PLANNED: &str = "d365.custom.journey.planned";
+        const AWAITED: &str = "d365.custom.journey.never";
         let broker = Broker::start().await?;
         let setup = Setup::new(broker.url());
         let mut stage = Stage::of(broker, setup).await?;
         renamed(&stage, PLANNED, ("way", "plan")).await?;
+        renamed(&stage, AWAITED, ("signs", "letters")).await?;
 
         stage.host.stop().await?;
         let reader = reading(&journeys::guest(&[])?, PLANNED, 2)?;
+        let reader = reading(&reader, AWAITED, 2)?;
         stage.host.put_plugin("journey.wasm", &reader)?;
         stage.host.start().await?;
         let begins = |key: &str, data| journeys::event("planned", &format!("{key}-0"), key, data);
-        let inputs = [
-            begins("journey/old", json!({"way": "ss"})),
-            begins("journey/new", json!({"plan": "s"})),
+        let (old, new) = ("journey/old", "journey/new");
+        let first = [
+            begins(old, json!({"way": "sh"})),
+            begins(new, json!({"plan": "h"})),
         ];
-        publish(&stage.jetstream, &inputs).await?;
-        for (key, steps) in [("journey/old", 2), ("journey/new", 1)] {
-            journeys::is(&stage.broker, key, "done").await?;
+        publish(&stage.jetstream, &first).await?;
+        // What a step did leaves in the same commit in which the saga begins to wait.
+        let did = async |key: &str, steps| {
             until("what it did to arrive", 30, async || {
                 let deeds = deeds(&stage.jetstream).await?;
                 let expected: Vec<Deed> = (0..steps).map(Deed::Did).collect();
                 ensure!(deeds.get(key) == Some(&expected), "{key}: {deeds:?}");
                 Ok(())
             })
-            .await?;
+            .await
+        };
+        did(old, 2).await?;
+        did(new, 1).await?;
+        let then = [
+            journeys::awaited_with(old, ("signs", "ss")),
+            journeys::awaited_with(new, ("letters", "s")),
+        ];
+        publish(&stage.jetstream, &then).await?;
+        for (key, steps) in [(old, 4), (new, 2)] {
+            journeys::is(&stage.broker, key, "done").await?;
+            did(key, steps).await?;
         }
         Ok(())
     })

@@ -2,9 +2,10 @@
 //! what it undid.
 //!
 //! `s` goes on, `w` waits for an answer that it asks for, `t` waits for one that never comes, `h`
-//! waits for it without an end, `r` asks for another attempt at first, `x` traps, `j` rejects, `f` fails; when there are no
-//! letters left it is done. What undoes a step fails once after a capital letter, and always,
-//! until it is told to work, after `P`.
+//! waits for it without an end and takes the letters that it has for its next, `r` asks for another
+//! attempt at first, `x` traps, `j` rejects, `f` fails; when there are no letters left it is done.
+//! What undoes a step fails once after a capital letter, and always, until it is told to work,
+//! after `P`.
 
 use std::time::Duration;
 
@@ -26,6 +27,12 @@ struct Planned {
     plan: String,
 }
 
+#[derive(Deserialize)]
+struct Came {
+    #[serde(default)]
+    letters: String,
+}
+
 #[derive(Serialize, Deserialize)]
 struct Did {
     at: usize,
@@ -43,6 +50,11 @@ impl Journey {
     }
 
     fn go(&mut self, saga: &mut Saga) -> Step {
+        self.walk(saga)
+    }
+
+    fn came(&mut self, saga: &mut Saga, came: Data<Came>) -> Step {
+        self.plan.insert_str(self.at, &came.0.letters);
         self.walk(saga)
     }
 
@@ -89,7 +101,7 @@ impl Journey {
                 Next::wait_for(GO, Self::GO).at_most(Duration::from_secs(600), Self::LATE)
             }
             't' => Next::wait_for(NEVER, Self::GO).at_most(Duration::from_millis(300), Self::LATE),
-            'h' => Next::wait_for(NEVER, Self::GO).for_ever(),
+            'h' => Next::wait_for(NEVER, Self::CAME).for_ever(),
             _ => Next::step(Self::GO),
         })
     }
