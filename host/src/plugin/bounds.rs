@@ -1,8 +1,8 @@
 //! Takes a component, gives whether it can be compiled in bounded time and memory.
 //!
-//! What a compiler costs is not told by the size of what it gets. So this keeps out what no
-//! plug-in needs, and [`compiler`](super::compiler) ends what takes too much all the same. The interpreters of Python and JavaScript are within a
-//! half of each bound.
+//! What a compiler costs is not told by the size of what it gets. So this keeps out what no plug-in
+//! needs, and [`compiler`](super::compiler) ends what takes too much all the same. The interpreters
+//! of Python and JavaScript are within a half of each bound.
 
 use wasmparser::{Parser, Payload};
 
